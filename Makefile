@@ -1,0 +1,120 @@
+# Everything is set up in .venv by the first target that needs it; `make clean` takes it away again.
+#
+#   make demo     watch connections being made, in every security mode, through every adapter
+#   make test     check, then the fast tests on every Python that is there, then every test on one
+#   make check    format, lint, types, the structure of the project, the docs
+#   make fuzz     each fuzz target for FUZZ_SECONDS (60)
+#   make bench    the benchmarks
+#   make docs     the documentation, in docs/_build/html
+#   make format   put the sources into the one format
+#   make clean    remove what the others made
+#
+# PYTHON=/path/to/python says which Python to make .venv with; otherwise it is the newest one found.
+
+PYTHON =
+FUZZ_SECONDS = 60
+PYTEST_ARGS =
+
+VENV = .venv
+BIN = $(VENV)/bin
+PIP = -m pip --disable-pip-version-check --quiet --no-input
+SUPPORTED = 3.13 3.12 3.11
+# A test that needs other extras, real servers, or to build things is not one of the fast ones.
+FAST = tests --ignore=tests/adapters --ignore=tests/interop --ignore=tests/test_packaging.py --ignore=tests/test_docs.py \
+	-m "not slow"
+
+.PHONY: help demo test check everywhere fast everything fuzz bench docs format clean
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
+
+demo: $(VENV)/stamp-demo
+	@$(BIN)/smtpproto connect --demo
+
+test: check everywhere everything
+
+check: $(VENV)/stamp-dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest -q tests/test_structure.py
+	$(BIN)/python -m sphinx -b html -n -W --keep-going -q docs docs/_build/html
+
+everywhere:
+	@for version in $(SUPPORTED); do \
+		if python=$$(.ci/find-python $$version); then \
+			echo "CPython $$version ($$python): the fast tests."; \
+			$(MAKE) --no-print-directory fast VERSION=$$version FOUND="$$python" || exit 1; \
+		else \
+			echo "CPython $$version is not on this machine, so the fast tests do not run on it."; \
+		fi; \
+	done
+
+fast: $(VENV)/py$(VERSION)/stamp
+	@$(VENV)/py$(VERSION)/bin/python -m pytest -q $(FAST) $(PYTEST_ARGS)
+
+everything: $(VENV)/stamp-dev
+	$(BIN)/python -m pytest --cov=smtpproto --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100 \
+		$(PYTEST_ARGS)
+
+# What it finds lands in fuzz/found/, and belongs in fuzz/corpus/ once it is understood.
+fuzz: $(VENV)/fuzz/stamp
+	@for target in fuzz/[a-z]*.py; do \
+		name=$$(basename $$target .py); found=fuzz/found/$$name; mkdir -p $$found; \
+		echo "$$target: $(FUZZ_SECONDS) seconds."; \
+		$(VENV)/fuzz/bin/python -m fuzz.$$name -max_total_time=$(FUZZ_SECONDS) -timeout=10 -dict=fuzz/smtp.dict \
+			-artifact_prefix=$$found/ -verbosity=0 -print_final_stats=1 $$found fuzz/corpus/$$name || exit 1; \
+	done
+
+bench: $(VENV)/stamp-dev
+	$(BIN)/python -m tests.bench --json bench.json
+
+docs: $(VENV)/stamp-dev
+	$(BIN)/python -m sphinx -b html -n -W --keep-going docs docs/_build/html
+
+format: $(VENV)/stamp-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) build dist docs/_build fuzz/found bench.json .coverage .coverage.* \
+		.mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is written when its step is done, so that a step which was broken off is taken again.
+
+$(VENV)/stamp-venv:
+	@python=$$(.ci/find-python $(if $(PYTHON),"$(PYTHON)",$(SUPPORTED) python3 python)) || { \
+		echo "smtpproto needs Python 3.11 or newer with its venv module, and found none$(if $(PYTHON), at $(PYTHON)):" \
+			"install one, or say where it is with PYTHON=/path/to/python." >&2; exit 1; }; \
+	echo "Making $(VENV) with $$python."; "$$python" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/stamp-demo: $(VENV)/stamp-venv pyproject.toml
+	@echo "Installing what the demo needs."
+	@$(BIN)/python $(PIP) install -e '.[cli,testing,trio]'
+	@touch $@
+
+$(VENV)/stamp-dev: $(VENV)/stamp-venv pyproject.toml
+	@echo "Installing what the tests need."
+	@$(BIN)/python $(PIP) install -e '.[dev]'
+	@touch $(VENV)/stamp-demo $@
+
+$(VENV)/py$(VERSION)/stamp: pyproject.toml
+	@"$(FOUND)" -m venv $(VENV)/py$(VERSION)
+	@$(VENV)/py$(VERSION)/bin/python $(PIP) install -e '.[fast]'
+	@touch $@
+
+# Atheris is built for some Pythons only: the newest that it has a wheel for.
+$(VENV)/fuzz/stamp: pyproject.toml
+	@for version in $(SUPPORTED); do \
+		python=$$(.ci/find-python $$version) || continue; \
+		"$$python" -m venv --clear $(VENV)/fuzz; \
+		if $(VENV)/fuzz/bin/python $(PIP) install --only-binary atheris -e '.[fuzz]'; then \
+			touch $@; exit 0; \
+		fi; \
+	done; \
+	echo "Found no Python among $(SUPPORTED) that atheris can be installed for." >&2; exit 1

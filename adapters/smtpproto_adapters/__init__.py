@@ -1,0 +1,1 @@
+"""The I/O for smtpproto: blocking sockets, asyncio and trio."""

@@ -1,0 +1,184 @@
+"""Tables that are made from the code, so that they cannot say anything else; and a page of reference for each room.
+
+In the pages the tables stand as directives: transitions, extensions, error-codes, limits, timeouts, conformance.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.docutils import SphinxDirective
+
+import smtpproto.errors
+import smtpproto.extensions
+import smtpproto.limits
+import smtpproto.states
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from docutils import nodes
+    from sphinx.application import Sphinx
+    from sphinx.util.typing import ExtensionMetadata
+
+ROOT = Path(__file__).parents[2]
+GENERATED = ROOT / "docs" / "generated"
+RFC_EDITOR = "https://www.rfc-editor.org/rfc/rfc{}"
+
+
+def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def linked(text: str) -> str:
+    """Each citation in a text becomes a link to the place that it cites."""
+
+    def link(found: re.Match[str]) -> str:
+        address = RFC_EDITOR.format(found["rfc"])
+        return f"[{found[0]}]({address}{'#section-' + found['section'] if found['section'] else ''})"
+
+    return re.sub(r"RFC (?P<rfc>[0-9]+)(?: section (?P<section>[0-9A-Z]+(?:\.[0-9]+)*))?", link, text)
+
+
+def attribute_docs(module: str, cls: str) -> dict[str, str]:
+    """The docstrings of the attributes of a class, in the order in which they stand."""
+    found = ModuleAnalyzer.for_module(module).find_attr_docs()
+    return {name: " ".join(lines).strip() for (owner, name), lines in found.items() if owner == cls}
+
+
+class FromCode(SphinxDirective):
+    """A directive whose content is Markdown that is made from the code."""
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse_text_to_nodes(self.markdown())
+
+    def markdown(self) -> str:
+        raise NotImplementedError
+
+
+class Transitions(FromCode):
+    def markdown(self) -> str:
+        return table(("state", "command", "reply", "next state"), self.rows())
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        for state, row in smtpproto.states.TRANSITIONS.items():
+            first = f"**{state.name}**: {state.value}"
+            for command, answers in row.items():
+                for digit, after in answers.items():
+                    yield first, f"`{command.__name__}`", f"{digit}yz", f"{after.name}"
+                    first = ""
+            if not row:
+                yield first, "", "", ""
+
+
+class Extensions(FromCode):
+    def markdown(self) -> str:
+        rows = (
+            (
+                f"`{row.keyword}`",
+                linked(row.rfc),
+                row.title,
+                ", ".join(f"`{verb}`" for verb in row.commands),
+                ", ".join(f"`{name}`" for name in row.parameters),
+            )
+            for row in smtpproto.extensions.EXTENSIONS.values()
+        )
+        return table(("keyword", "document", "meaning", "commands", "parameters"), rows)
+
+
+class ErrorCodes(FromCode):
+    def markdown(self) -> str:
+        docs = attribute_docs("smtpproto.errors", "ErrorCode")
+        rows = (
+            (str(code.value), f"`{code.name}`", linked(docs.get(code.name, ""))) for code in smtpproto.errors.ErrorCode
+        )
+        return table(("number", "name", "meaning"), rows)
+
+
+def _numbers(value: Any, cls: str, unit: str) -> str:
+    docs = attribute_docs("smtpproto.limits", cls)
+    rows = ((f"`{name}`", f"{getattr(value, name)}", linked(docs.get(name, ""))) for name in value.__match_args__)
+    return table(("name", unit, "what, and why"), rows)
+
+
+class LimitsTable(FromCode):
+    def markdown(self) -> str:
+        return _numbers(smtpproto.limits.DEFAULT_LIMITS, "Limits", "default")
+
+
+class TimeoutsTable(FromCode):
+    def markdown(self) -> str:
+        return _numbers(smtpproto.limits.DEFAULT_TIMEOUTS, "Timeouts", "default, in seconds")
+
+
+class Conformance(FromCode):
+    """Which test holds the code to which rule: from the marker `rfc` of the tests."""
+
+    def markdown(self) -> str:
+        rules: dict[tuple[str, str], list[str]] = {}
+        for path in sorted((ROOT / "tests").rglob("test_*.py")):
+            for rule, test in self.cited(path):
+                rules.setdefault(rule, []).append(test)
+        rows = (
+            (linked(f"RFC {rfc} section {section}"), "; ".join(rules[rfc, section]))
+            for rfc, section in self.sort(rules)
+        )
+        return table(("rule", "tests"), rows)
+
+    @staticmethod
+    def sort(rules: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        def numbers(rule: tuple[str, str]) -> list[tuple[int, str]]:
+            return [(int(part) if part.isdigit() else 0, part) for part in (rule[0], *rule[1].split("."))]
+
+        return sorted(rules, key=numbers)
+
+    @staticmethod
+    def cited(path: Path) -> Iterator[tuple[tuple[str, str], str]]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            for mark in (inner for decorator in node.decorator_list for inner in ast.walk(decorator)):
+                match mark:
+                    case ast.Call(
+                        func=ast.Attribute(attr="rfc"), args=[ast.Constant(value=rfc), ast.Constant(value=section)]
+                    ):
+                        name = node.name.removeprefix("test_").replace("_", " ")
+                        yield (str(rfc), str(section)), f"{path.stem.removeprefix('test_')}: {name}"
+                    case _:
+                        pass
+
+
+def write_reference(app: Sphinx) -> None:
+    """A page for each module, so that none is forgotten; a page that has not changed is not touched."""
+    GENERATED.mkdir(exist_ok=True)
+    wanted: dict[Path, str] = {}
+    for package in (ROOT / "smtpproto", ROOT / "adapters" / "smtpproto_adapters"):
+        for path in sorted(package.rglob("*.py")):
+            parts = path.relative_to(package.parent).with_suffix("").parts
+            module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            if module != "smtpproto":  # its names are documented where they are defined
+                wanted[GENERATED / f"{module}.rst"] = f"{module}\n{'=' * len(module)}\n\n.. automodule:: {module}\n"
+    for path in set(GENERATED.iterdir()) - set(wanted):
+        path.unlink()
+    for path, text in wanted.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    for name, directive in {
+        "transitions": Transitions,
+        "extensions": Extensions,
+        "error-codes": ErrorCodes,
+        "limits": LimitsTable,
+        "timeouts": TimeoutsTable,
+        "conformance": Conformance,
+    }.items():
+        app.add_directive(name, directive)
+    app.connect("builder-inited", write_reference)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,217 @@
+"""A sans-I/O SMTP engine: a pure state machine for both ends of an SMTP connection."""
+
+from __future__ import annotations
+
+from .addresses import (
+    AddressLiteral,
+    Mailbox,
+)
+from .authenticate import (
+    Authenticator,
+)
+from .client import (
+    ClientConnection,
+)
+from .commands import (
+    Auth,
+    AuthResponse,
+    Bdat,
+    Burl,
+    Command,
+    Connect,
+    Data,
+    Ehlo,
+    EndOfData,
+    Etrn,
+    Expn,
+    Helo,
+    Help,
+    Lhlo,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    StartTls,
+    UnknownCommand,
+    Vrfy,
+    XClient,
+    XForward,
+)
+from .connect import (
+    ConnectOptions,
+    Connected,
+    Connector,
+    Option,
+    Security,
+    Target,
+)
+from .connection import (
+    Connection,
+    Role,
+)
+from .content import (
+    LineEnds,
+)
+from .errors import (
+    ErrorCode,
+    LocalProtocolError,
+    NotTls,
+    ProtocolError,
+    RemoteProtocolError,
+    SmtpError,
+    TransportError,
+)
+from .events import (
+    NEED_DATA,
+    PAUSED,
+    AuthChallenge,
+    AuthFailed,
+    AuthNeeded,
+    AuthReason,
+    AuthSucceeded,
+    BadCommand,
+    CommandReceived,
+    ConnectionClosed,
+    ContentReceived,
+    ContentWanted,
+    EhloReply,
+    Event,
+    Greeting,
+    HeloReply,
+    Pause,
+    RecipientReply,
+    ReplyReceived,
+    ServiceClosing,
+    StartTlsReady,
+    Unsolicited,
+)
+from .extensions import (
+    EXTENSIONS,
+    Extension,
+    Extensions,
+)
+from .failures import (
+    AuthenticationFailed,
+    ConnectFailed,
+    Stage,
+)
+from .limits import (
+    Limits,
+    Timeouts,
+)
+from .replies import (
+    EnhancedStatus,
+    Reply,
+)
+from .sasl import (
+    ClientMechanism,
+    Credentials,
+    Identity,
+    ServerMechanism,
+    Verify,
+)
+from .server import (
+    ServerConnection,
+)
+from .service import (
+    Service,
+    ServiceSession,
+)
+from .states import (
+    LMTP_TRANSITIONS,
+    TRANSITIONS,
+    State,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AddressLiteral",
+    "Auth",
+    "AuthChallenge",
+    "AuthFailed",
+    "AuthNeeded",
+    "AuthReason",
+    "AuthResponse",
+    "AuthSucceeded",
+    "AuthenticationFailed",
+    "Authenticator",
+    "BadCommand",
+    "Bdat",
+    "Burl",
+    "ClientConnection",
+    "ClientMechanism",
+    "Command",
+    "CommandReceived",
+    "Connect",
+    "ConnectFailed",
+    "ConnectOptions",
+    "Connected",
+    "Connection",
+    "ConnectionClosed",
+    "Connector",
+    "ContentReceived",
+    "ContentWanted",
+    "Credentials",
+    "Data",
+    "EXTENSIONS",
+    "Ehlo",
+    "EhloReply",
+    "EndOfData",
+    "EnhancedStatus",
+    "ErrorCode",
+    "Etrn",
+    "Event",
+    "Expn",
+    "Extension",
+    "Extensions",
+    "Greeting",
+    "Helo",
+    "HeloReply",
+    "Help",
+    "Identity",
+    "LMTP_TRANSITIONS",
+    "Lhlo",
+    "Limits",
+    "LineEnds",
+    "LocalProtocolError",
+    "Mail",
+    "Mailbox",
+    "NEED_DATA",
+    "Noop",
+    "NotTls",
+    "Option",
+    "PAUSED",
+    "Pause",
+    "ProtocolError",
+    "Quit",
+    "Rcpt",
+    "RecipientReply",
+    "RemoteProtocolError",
+    "Reply",
+    "ReplyReceived",
+    "Role",
+    "Rset",
+    "Security",
+    "ServerConnection",
+    "ServerMechanism",
+    "Service",
+    "ServiceClosing",
+    "ServiceSession",
+    "SmtpError",
+    "Stage",
+    "StartTls",
+    "StartTlsReady",
+    "State",
+    "TRANSITIONS",
+    "Target",
+    "Timeouts",
+    "TransportError",
+    "UnknownCommand",
+    "Unsolicited",
+    "Verify",
+    "Vrfy",
+    "XClient",
+    "XForward",
+]

@@ -1,0 +1,295 @@
+"""The client's half of a connection: commands out, replies in.
+
+One rule above all is kept here: **every reply has its command.**  A reply that arrived before a command was sent
+cannot be its answer, however the packets fell and whenever the program looked.  `send` refuses to go on while
+something unsolicited lies in the buffer; and for a command that is sent while earlier replies lie there unread,
+``_sent_behind`` keeps the position in the stream before which no reply can be its own.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from .commands import (
+    Bdat,
+    Command,
+    Connect,
+    Data,
+    Ehlo,
+    EndOfData,
+    Helo,
+    Lhlo,
+    Mail,
+    Rcpt,
+    StartTls,
+)
+from .connection import AUTH_KINDS, Connection, Role
+from .content import LineEnds, Stuffer
+from .errors import LocalProtocolError, RemoteProtocolError
+from .events import (
+    AuthChallenge,
+    AuthFailed,
+    AuthNeeded,
+    AuthReason,
+    AuthSucceeded,
+    ContentWanted,
+    EhloReply,
+    Event,
+    Greeting,
+    HeloReply,
+    Pause,
+    RecipientReply,
+    ReplyReceived,
+    ServiceClosing,
+    StartTlsReady,
+    Unsolicited,
+)
+from .extensions import NO_EXTENSIONS
+from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
+from .replies import Reply, ReplyParser
+from .states import CLOSED, DATA, SERVICE_CLOSING, TLS, Kind, LastBdat, kind_of
+
+_MAY_COME_UNASKED: Final = frozenset(b"45")
+
+_TIMEOUT_OF: Final[Mapping[Kind, str]] = {
+    Connect: "greeting",
+    Ehlo: "hello",
+    Lhlo: "hello",
+    Helo: "hello",
+    Mail: "mail",
+    Rcpt: "rcpt",
+    Data: "data_initiation",
+    Bdat: "data_block",
+    LastBdat: "data_termination",
+    EndOfData: "data_termination",
+}
+
+
+class ClientConnection(Connection, role=Role.CLIENT):
+    """The client's end.  Beside the options of `Connection`, ``line_ends`` says what is done to outgoing content."""
+
+    __slots__ = (
+        "_chunk_left",
+        "_line_ends",
+        "_parser",
+        "_recipients",
+        "_reply_position",
+        "_sent",
+        "_sent_behind",
+        "_stuffer",
+    )
+
+    def __init__(  # pyright: ignore[reportInconsistentConstructor]  # see Connection.__new__
+        self,
+        role: Role | None = None,
+        *,
+        lmtp: bool = False,
+        secure: bool = False,
+        mask: Iterable[str] = (),
+        line_ends: LineEnds = LineEnds.NORMALISE,
+        limits: Limits = DEFAULT_LIMITS,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        on_send: Callable[[Command | Reply], object] | None = None,
+    ) -> None:
+        super().__init__(
+            role,
+            line_limit=limits.reply_line,
+            lmtp=lmtp,
+            secure=secure,
+            mask=mask,
+            limits=limits,
+            timeouts=timeouts,
+            on_send=on_send,
+        )
+        self._line_ends = line_ends
+        self._parser = ReplyParser(limits)
+        self._stuffer: Stuffer | None = None
+        self._chunk_left = 0  # octets of the last BDAT that are still to be sent
+        self._recipients: deque[str] | None = None  # LMTP: who was accepted, in order
+        self._sent = 0
+        self._reply_position = 0  # where in the stream the reply now being read begins
+        self._sent_behind: deque[tuple[int, int]] | None = None  # (number of the command, position)
+
+    # Out -----------------------------------------------------------------------------------------------------------
+
+    def objection(self, command: Command) -> str | None:
+        """Why `send` would refuse a command now, as a sentence; None where it would not."""
+        session = self._session
+        kind = kind_of(command)
+        if session.state is CLOSED:
+            return "the session is over: nothing can be sent any more"
+        if self._chunk_left:
+            return f"{self._chunk_left} octets of the chunk announced by BDAT are still to be sent"
+        if session.waiting >= self.limits.outstanding:
+            return f"{session.waiting} commands are not answered yet: read their replies first (limits.outstanding)"
+        sequence = session.objection(kind, pipelining="PIPELINING" in self.extensions)
+        return sequence or self._not_offered(command, kind)
+
+    def _send_content(self, data: bytes) -> bytes:
+        if self._chunk_left:
+            if len(data) > self._chunk_left:
+                raise LocalProtocolError(f"{len(data)} octets for a chunk that has room for {self._chunk_left}")
+            self._chunk_left -= len(data)
+            return data
+        if self._stuffer is not None and self.state is DATA:
+            return self._stuffer.stuff(data)
+        return super()._send_content(data)
+
+    def _send(self, message: Command | Reply) -> bytes:
+        if isinstance(message, Reply):
+            raise LocalProtocolError("a client sends commands, not replies")
+        if (self._lines or self._parser.in_progress) and not self._session.is_waiting and self.state is not CLOSED:
+            raise self._fail(RemoteProtocolError("a reply that no command asked for", self._unread()))
+        objection = self.objection(message)
+        if objection is not None:
+            raise LocalProtocolError(objection)
+        data = bytes(message)
+        if isinstance(message, EndOfData):
+            data = self._end_of_content()
+        elif isinstance(message, Bdat):
+            self._chunk_left = message.size
+        if self._lines:
+            self._remember_position()
+        self._session.command(message)
+        self._sent += 1
+        return data
+
+    def _end_of_content(self) -> bytes:
+        assert self._stuffer is not None
+        stuffer, self._stuffer = self._stuffer, None
+        return stuffer.end()
+
+    def _content_begins(self) -> None:
+        self._stuffer = Stuffer(self._line_ends)
+
+    def _remember_position(self) -> None:
+        position = self._lines.consumed + len(self._lines)
+        if self._sent_behind is None:
+            self._sent_behind = deque()
+        if not self._sent_behind or self._sent_behind[-1][1] != position:
+            self._sent_behind.append((self._sent, position))
+
+    # In ------------------------------------------------------------------------------------------------------------
+
+    def _deadline(self) -> float | None:
+        session = self._session
+        if not session.is_waiting:
+            return self.timeouts.data_block if session.state is DATA else None
+        seconds: float | None = getattr(self.timeouts, _TIMEOUT_OF.get(session.first[1], "other"))
+        return seconds
+
+    def _next_event(self) -> Event | Pause:
+        session, lines, parser = self._session, self._lines, self._parser
+        if session.state is TLS:
+            return self._wait_for_tls()
+        while True:
+            if not parser.in_progress:
+                self._reply_position = lines.consumed
+                if lines and not session.is_waiting and lines.first() not in _MAY_COME_UNASKED:
+                    raise RemoteProtocolError("a reply that no command asked for", lines.peek(256))
+            line = lines.next_line()
+            if line is None:
+                return self._no_whole_line()
+            reply = parser.feed_line(line)
+            if reply is not None:
+                return self._answer(reply)
+
+    def _no_whole_line(self) -> Event | Pause:
+        if self._eof and (self._lines or self._parser.in_progress):
+            raise RemoteProtocolError("the stream ended within a reply", self._unread())
+        return self._end_of_input()
+
+    def _unread(self) -> bytes:
+        return self._parser.received() + self._lines.peek(256)
+
+    def _answer(self, reply: Reply) -> Event:
+        session = self._session
+        if not session.is_waiting or self._came_before_its_command():
+            return self._unsolicited(reply)
+        waiting = session.waiting
+        recipient = self._recipient()
+        try:
+            command, kind, _ = session.reply(reply.code)
+        except LocalProtocolError as error:
+            raise RemoteProtocolError(str(error), bytes(reply)) from None
+        if session.waiting != waiting and self._sent_behind:
+            self._forget_position(self._sent_behind)
+        self._replied(command, kind, reply)
+        self._note_recipient(command, reply)
+        if recipient is not None and reply.code != SERVICE_CLOSING:
+            return RecipientReply(command, reply, recipient)
+        return self._event(command, kind, reply)
+
+    def _unsolicited(self, reply: Reply) -> Event:
+        # RFC 5321 section 3.8 lets a server say 421 unasked; some say another 4yz or 5yz when they lose patience.
+        if reply.is_positive or reply.is_intermediate:
+            raise RemoteProtocolError("a reply that no command asked for", bytes(reply))
+        self._session.close()
+        self._last_reply = reply
+        return ServiceClosing(Unsolicited(), reply)
+
+    def _came_before_its_command(self) -> bool:
+        if not self._sent_behind:
+            return False
+        number, position = self._sent_behind[0]
+        return number == self._number_of_first and self._reply_position < position
+
+    @property
+    def _number_of_first(self) -> int:
+        return self._sent - self._session.waiting
+
+    def _forget_position(self, sent_behind: deque[tuple[int, int]]) -> None:
+        if sent_behind[0][0] < self._number_of_first:
+            sent_behind.popleft()
+
+    def _note_recipient(self, command: Command, reply: Reply) -> None:
+        if self.lmtp and isinstance(command, Rcpt) and reply.is_positive:
+            if self._recipients is None:
+                self._recipients = deque()
+            self._recipients.append(command.forward_path)
+        elif self._recipients is not None and not self._session.accepted:
+            self._recipients = None
+
+    def _recipient(self) -> str | None:
+        """LMTP: whose turn it is to get a reply for the end of the content.  RFC 2033 section 4.2."""
+        if self._recipients and self._session.first[1] in (EndOfData, LastBdat):
+            return self._recipients.popleft()
+        return None
+
+    def _event(self, command: Command, kind: Kind, reply: Reply) -> Event:
+        code = reply.code
+        if code == SERVICE_CLOSING:
+            return ServiceClosing(command, reply)
+        if kind in AUTH_KINDS:
+            return _auth_event(command, reply)
+        if kind is Connect:
+            return Greeting(command, reply, reply.lines[0].partition(" ")[0])
+        if kind is Ehlo or kind is Lhlo:
+            return EhloReply(command, reply, self.extensions if reply.is_positive else NO_EXTENSIONS)
+        if kind is Helo:
+            return HeloReply(command, reply)
+        if code == 530:
+            return AuthNeeded(command, reply, self.extensions.auth, AuthReason.REQUIRED_BY_SERVER)
+        if kind is Data and reply.is_intermediate:
+            return ContentWanted(command, reply)
+        if kind is StartTls and reply.is_positive:
+            return StartTlsReady(command, reply)
+        return ReplyReceived(command, reply)
+
+
+def _auth_event(command: Command, reply: Reply) -> Event:
+    if reply.is_positive:
+        return AuthSucceeded(command, reply)
+    if not reply.is_intermediate:
+        return AuthFailed(command, reply)
+    return AuthChallenge(command, reply, _decoded(reply.lines[0]))
+
+
+def _decoded(text: str) -> bytes | None:
+    try:
+        return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+    except ValueError:  # binascii.Error and UnicodeEncodeError are both
+        return None

@@ -1,0 +1,313 @@
+"""One SMTP connection, at either end: bytes in, events out; commands or replies in, bytes out.
+
+Theory of operation
+-------------------
+
+A `Connection` wires the rooms below it together, and holds what none of them can know alone:
+
+* what came in: `LineBuffer` cuts it into lines, `ReplyParser` or `parse_command` reads them, `Session` says whether
+  the protocol has a place for them, and an event comes out of `next_event`;
+* what goes out: `send` asks `Session` first, and gives the bytes to write only if nothing stands against it;
+* what the EHLO reply offered.  It is read from the reply by the same code whether the reply was received or sent, so
+  that a server's own offer is what its client's commands are judged by.
+
+This room has what both roles share; ``client.py`` and ``server.py`` have the rest, and ``Connection(role)`` makes one
+of theirs.  Two rules are kept here for both:
+
+**STARTTLS is a barrier.**  Between the 220 and `tls_established` there may be no octet in the buffer.
+
+**Errors are terminal.**  Inside, a violation is a `LocalProtocolError` wherever it is found, because the rooms do not
+know whose fault it is; `next_event` is the one place where it becomes a `RemoteProtocolError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Any, ClassVar, Self, cast
+
+from .commands import Auth, AuthResponse, Command, Data, Ehlo, Helo, Lhlo, Mail, Rcpt, StartTls, XClient
+from .errors import LocalProtocolError, RemoteProtocolError
+from .events import PAUSED, ConnectionClosed, Event, Pause
+from .extensions import NO_EXTENSIONS, Extensions, extension_for_command
+from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
+from .lines import LineBuffer
+from .replies import Reply
+from .states import CLOSED, DATA, ERROR, GREETED, TLS, Kind, Session, State
+
+
+class Role(Enum):
+    """Which end of the connection this is."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+HELLO_KINDS: frozenset[Kind] = frozenset({Ehlo, Lhlo, Helo})
+AUTH_KINDS: frozenset[Kind] = frozenset({Auth, AuthResponse})
+
+
+class Connection:
+    """The state of one connection.  ``Connection(Role.CLIENT)`` is a `ClientConnection`, and so is the other.
+
+    ``lmtp``: speak LMTP (RFC 2033).
+    ``secure``: TLS was there before the first octet (implicit TLS, RFC 8314 section 3).
+    ``mask``: extension keywords to treat as not offered, for peers that offer what they cannot do.
+    ``limits``, ``timeouts``: other numbers than the defaults.
+    ``on_send``: is called with every command or reply that `send` has accepted.  (Those that carry secrets print
+    without them.)
+
+    The two roles have options of their own beside these.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_eof",
+        "_error",
+        "_last_reply",
+        "_lines",
+        "_mask",
+        "_on_send",
+        "_session",
+        "authenticated",
+        "extended",
+        "extensions",
+        "limits",
+        "secure",
+        "timeouts",
+    )
+
+    role: ClassVar[Role]
+    limits: Limits
+    timeouts: Timeouts
+    extensions: Extensions
+    """What the last EHLO reply offered; empty before it, after HELO, and after STARTTLS."""
+    extended: bool
+    """True after EHLO or LHLO was accepted, False after HELO."""
+    secure: bool
+    """True under TLS."""
+    authenticated: bool
+    """True after AUTH succeeded."""
+
+    _of_role: ClassVar[dict[Role, type[Connection]]] = {}
+
+    def __init_subclass__(cls, *, role: Role) -> None:
+        cls.role = role
+        Connection._of_role[role] = cls
+
+    def __new__(cls, role: Role | None = None, **options: Any) -> Self:
+        if cls is not Connection:
+            return super().__new__(cls)
+        if role is None:
+            raise TypeError("Connection() needs a Role")
+        return cast("Self", object.__new__(cls._of_role[role]))
+
+    def __init__(  # pyright: ignore[reportInconsistentConstructor]  # each role has its own options
+        self,
+        role: Role | None = None,
+        *,
+        line_limit: int,
+        lmtp: bool = False,
+        secure: bool = False,
+        mask: Iterable[str] = (),
+        limits: Limits = DEFAULT_LIMITS,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        on_send: Callable[[Command | Reply], object] | None = None,
+    ) -> None:
+        if role is not None and role is not self.role:
+            raise LocalProtocolError(f"a {type(self).__name__} plays the {self.role.value}, not the {role.value}")
+        self.limits = limits
+        self.timeouts = timeouts
+        self.secure = secure
+        self._mask = tuple(mask)
+        self._on_send = on_send
+        self._session = Session(lmtp=lmtp)
+        self._lines = LineBuffer(line_limit)
+        self._eof = False
+        self._error: str | None = None
+        self._closed: ConnectionClosed | None = None
+        self._last_reply: Reply | None = None
+        self._forget()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.state.name}>"
+
+    # What is known -------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """What the replies so far have confirmed."""
+        return self._session.state
+
+    @property
+    def outstanding(self) -> tuple[Command, ...]:
+        """The commands that are not answered yet, oldest first."""
+        return self._session.outstanding
+
+    @property
+    def lmtp(self) -> bool:
+        """True where the connection speaks LMTP."""
+        return self._session.lmtp
+
+    @property
+    def last_reply(self) -> Reply | None:
+        """The reply that was received (client) or sent (server) last."""
+        return self._last_reply
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds that the wait now in force may take, or None for no limit.  RFC 5321 section 4.5.3.2."""
+        if self.state is TLS:
+            return self.timeouts.tls
+        return self._deadline()
+
+    # Out -----------------------------------------------------------------------------------------------------------
+
+    def send(self, message: Command | Reply) -> bytes:
+        """A command (client) or a reply (server): the bytes to write.
+
+        Raises `LocalProtocolError`, and changes nothing, where the protocol does not allow it now; at the client
+        `RemoteProtocolError` where something lies in the buffer that no command has asked for.
+        """
+        self._check_alive()
+        data = self._send(message)
+        if self._on_send is not None:
+            self._on_send(message)
+        return data
+
+    def send_content(self, data: bytes) -> bytes:
+        """A piece of content: the bytes to write.  `LocalProtocolError` where none is due.
+
+        After 354 it is dot-stuffed, and `EndOfData` ends it; after `Bdat` it goes as it is, and the octets announced
+        have to come before anything else.  RFC 5321 section 4.5.2, RFC 3030 section 2.
+        """
+        self._check_alive()
+        return self._send_content(data)
+
+    def objection(self, command: Command) -> str | None:
+        """Why `send` would refuse a command now, as a sentence; None where it would not."""
+        return "a server sends replies, not commands"
+
+    def tls_established(self) -> None:
+        """The TLS handshake that `StartTlsReady` asked for is done; what comes now comes through TLS.
+
+        All that was learned before it is forgotten: RFC 3207 section 4.2.  Raises `RemoteProtocolError` where
+        plaintext had come in behind the command or its reply.
+        """
+        self._check_alive()
+        self._check_barrier()
+        self._session.tls_established()
+        self.secure = True
+        self._forget()
+
+    # In ------------------------------------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> None:
+        """What came from the peer, in pieces of any size; ``b""`` is the end of the stream."""
+        if not data:
+            self._eof = True
+        elif self._eof:
+            raise LocalProtocolError("data after the end of the stream")
+        elif self.state not in (CLOSED, ERROR):
+            self._lines.feed(data)
+
+    def next_event(self) -> Event | Pause:
+        """The next event, or `NEED_DATA`, or `PAUSED`.
+
+        Raises `RemoteProtocolError` where the peer has broken the protocol, and again at each further call.
+        """
+        if self._error is not None:
+            raise RemoteProtocolError(self._error)
+        try:
+            if self.state is CLOSED:
+                self._lines.clear()  # nothing that comes after the end is of any use
+                return self._end_of_input()
+            return self._next_event()
+        except RemoteProtocolError as error:
+            raise self._fail(error) from None
+        except LocalProtocolError as error:
+            raise self._fail(RemoteProtocolError(str(error))) from None
+
+    # What a role adds ----------------------------------------------------------------------------------------------
+
+    def _send(self, message: Command | Reply) -> bytes:
+        raise TypeError("Connection is made by its role")
+
+    def _send_content(self, data: bytes) -> bytes:
+        raise LocalProtocolError(f"no content is due: {self.state.value}")
+
+    def _next_event(self) -> Event | Pause:
+        raise TypeError("Connection is made by its role")
+
+    def _deadline(self) -> float | None:
+        raise TypeError("Connection is made by its role")
+
+    def _content_begins(self) -> None:
+        raise TypeError("Connection is made by its role")
+
+    # What they share -----------------------------------------------------------------------------------------------
+
+    def _replied(self, command: Command, kind: Kind, reply: Reply) -> None:
+        """Learn from a reply that was received or sent."""
+        self._last_reply = reply
+        if not reply.is_positive:
+            if kind is Data and self.state is DATA:
+                self._content_begins()
+        elif kind in HELLO_KINDS:
+            self.extended = kind is not Helo
+            offered = Extensions.parse(reply.lines) if self.extended else NO_EXTENSIONS
+            self.extensions = offered.without(*self._mask) if self._mask else offered
+        elif kind in AUTH_KINDS:
+            self.authenticated = True
+        elif kind is XClient and self.state is GREETED:
+            self._forget()
+
+    def _not_offered(self, command: Command, kind: Kind) -> str | None:
+        """Why a command has no place under what the last EHLO reply offered; None where it has."""
+        if kind is StartTls and self.secure:
+            return "STARTTLS within TLS: the connection is secure already (RFC 3207 section 4)"
+        if kind is Auth and self.authenticated:
+            return "AUTH after a successful AUTH (RFC 4954 section 4)"
+        keyword = extension_for_command(command.verb)
+        if keyword is not None and keyword not in self.extensions:
+            return f"{command.verb} needs the extension {keyword}, which is not offered"
+        if isinstance(command, Mail | Rcpt):
+            for keyword, parameter in command.needed_extensions:
+                if keyword not in self.extensions:
+                    return f"{parameter} needs the extension {keyword}, which is not offered"
+        return None
+
+    def _forget(self) -> None:
+        self.extensions = NO_EXTENSIONS
+        self.extended = False
+        self.authenticated = False
+
+    def _check_alive(self) -> None:
+        if self._error is not None:
+            raise LocalProtocolError(f"the connection is of no use any more: {self._error}")
+
+    def _check_barrier(self) -> None:
+        if self.state is TLS and self._lines:
+            found = self._lines.peek(256)
+            raise self._fail(RemoteProtocolError("plaintext where TLS is due (RFC 3207 section 4)", found))
+
+    def _wait_for_tls(self) -> Event | Pause:
+        self._check_barrier()
+        return self._closed_event() if self._eof else PAUSED
+
+    def _fail(self, error: RemoteProtocolError) -> RemoteProtocolError:
+        self._error = str(error)
+        self._session.fail()
+        self._lines.clear()
+        return error
+
+    def _end_of_input(self) -> Event | Pause:
+        return self._closed_event() if self._eof else Pause.NEED_DATA
+
+    def _closed_event(self) -> ConnectionClosed:
+        if self._closed is None:
+            clean = self.state is CLOSED and self._last_reply is not None and self._last_reply.is_positive
+            self._closed = ConnectionClosed(self._session.outstanding, self._last_reply, clean)
+            self._session.close()
+            self._lines.clear()
+        return self._closed

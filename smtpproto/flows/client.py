@@ -1,0 +1,172 @@
+"""The conversations of a client."""
+
+from __future__ import annotations
+
+from smtpproto.addresses import AddressLiteral
+from smtpproto.authenticate import Authenticator
+from smtpproto.client import ClientConnection
+from smtpproto.commands import (
+    Auth,
+    AuthResponse,
+    Bdat,
+    Burl,
+    Command,
+    Connect,
+    Data,
+    EndOfData,
+    Quit,
+)
+from smtpproto.commands import StartTls as StartTlsCommand
+from smtpproto.connect import Connected, Connector, Security
+from smtpproto.errors import ErrorCode, LocalProtocolError, NotTls, RemoteProtocolError, TransportError
+from smtpproto.events import NEED_DATA, PAUSED, ConnectionClosed, Event, ReplyReceived, ServiceClosing
+from smtpproto.failures import AuthenticationFailed, ConnectFailed, Stage, timed_out
+from smtpproto.replies import Reply
+
+from .effects import Close, Dial, Flow, Receive, Send, StartTls, Watcher, ignore
+
+
+def connect(connector: Connector, watch: Watcher = ignore) -> Flow[Connected]:
+    """Connect, from dialling to `Connected`.  Raises `ConnectFailed`, whatever went wrong, with all closed."""
+    try:
+        return (yield from _connect(connector, watch))
+    except (TransportError, RemoteProtocolError) as error:
+        yield Close()
+        raise _connect_failed(connector, error) from error
+    except ConnectFailed:
+        yield from _hang_up(connector)
+        raise
+
+
+def _connect(connector: Connector, watch: Watcher) -> Flow[Connected]:
+    target, timeouts = connector.target, connector.connection.timeouts
+    connector.stage = Stage.DIAL
+    literal: AddressLiteral | None = yield Dial(target.host, target.port, target.path, timeouts.dial)
+    if literal is not None and connector.options.client_name is None:
+        connector.client_name = str(literal)
+    if target.security is Security.IMPLICIT:
+        connector.stage = Stage.TLS
+        yield StartTls(target.host_name, timeouts.tls)
+    connector.stage = Stage.GREETING
+    continued = False
+    while True:
+        event = connector.next_event()
+        if data := connector.data_to_send():
+            yield Send(data, connector.deadline)
+        if event is NEED_DATA:
+            connector.receive_data((yield Receive(connector.deadline, continued=continued)))
+            continued = True
+        elif event is PAUSED:
+            yield from _negotiate(connector)
+            continued = False
+        else:
+            continued = False
+            watch(event)
+            if isinstance(event, Connected):
+                return event
+
+
+def _negotiate(connector: Connector) -> Flow[None]:
+    try:
+        yield StartTls(connector.target.host_name, connector.deadline)
+    except NotTls as error:
+        # The same as octets that came together with the 220: only the packets fell otherwise.
+        raise RemoteProtocolError("plaintext where TLS is due (RFC 3207 section 4)") from error
+    connector.tls_established()
+
+
+def _connect_failed(connector: Connector, error: TransportError | RemoteProtocolError) -> ConnectFailed:
+    stage = connector.stage
+    if isinstance(error, RemoteProtocolError):
+        message, code = f"the server does not keep to the protocol: {error}", ErrorCode.PROTOCOL_ERROR
+    elif error.code is ErrorCode.TIMED_OUT:
+        message, code = f"timed out while {stage.value}", timed_out(stage)
+    else:
+        message, code = str(error), error.code
+    if stage is Stage.AUTHENTICATION:
+        return AuthenticationFailed(message, code)
+    return ConnectFailed(message, code, stage)
+
+
+def _hang_up(connector: Connector) -> Flow[None]:
+    """QUIT without waiting for its answer: a server should not have to guess why we go."""
+    farewell = connector.farewell()
+    if farewell:
+        try:
+            yield Send(farewell, connector.deadline)
+        except TransportError:
+            pass  # we are leaving because of something else, which is what the caller has to hear
+    yield Close()
+
+
+def command(connection: ClientConnection, command: Command, watch: Watcher = ignore) -> Flow[Reply]:
+    """Send one command, and return its reply; also where it is a refusal.
+
+    Raises `LocalProtocolError` where the command may not be sent now, or is one of a conversation that has a flow of
+    its own; `RemoteProtocolError`; `TransportError`, with code CLOSED_BY_PEER where no reply came.
+    """
+    if isinstance(command, _CONVERSATIONS):
+        raise LocalProtocolError(
+            f"{command.verb or type(command).__name__} begins or goes on with a conversation: use the method for it"
+        )
+    yield Send(connection.send(command), connection.deadline)
+    return (yield from _reply(connection, watch)).reply
+
+
+_CONVERSATIONS = (Auth, AuthResponse, Bdat, Burl, Connect, Data, EndOfData, Quit, StartTlsCommand)
+
+
+def _reply(connection: ClientConnection, watch: Watcher) -> Flow[ReplyReceived]:
+    continued = False
+    while True:
+        event = connection.next_event()
+        if event is NEED_DATA:
+            connection.receive_data((yield Receive(connection.deadline, continued=continued)))
+            continued = True
+            continue
+        assert isinstance(event, Event)  # PAUSED is for TLS, and STARTTLS is refused above
+        watch(event)
+        if isinstance(event, ConnectionClosed):
+            raise _closed_by_peer(event)
+        assert isinstance(event, ReplyReceived)
+        if isinstance(event, ServiceClosing):
+            yield Close()
+        return event
+
+
+def _closed_by_peer(event: ConnectionClosed) -> TransportError:
+    asked = ", ".join(str(command) or type(command).__name__ for command in event.unanswered[:3])
+    said = f"; it last said {event.last_reply}" if event.last_reply is not None else ""
+    return TransportError(
+        f"the server closed the connection without an answer to {asked}{said}", ErrorCode.CLOSED_BY_PEER
+    )
+
+
+def authenticate(connection: ClientConnection, authenticator: Authenticator, watch: Watcher = ignore) -> Flow[Reply]:
+    """Authenticate; returns the reply that confirms it.
+
+    Raises `AuthenticationFailed` where it is refused, `RemoteProtocolError` and `TransportError`.
+    """
+    command = authenticator.start()
+    while True:
+        yield Send(connection.send(command), connection.deadline)
+        event = yield from _reply(connection, watch)
+        if isinstance(event, ServiceClosing):
+            raise AuthenticationFailed(
+                "the server is closing the connection", ErrorCode.SERVICE_NOT_AVAILABLE, event.reply
+            )
+        answer = authenticator.respond(event)
+        if answer is None:
+            return event.reply
+        command = answer
+
+
+def quit(connection: ClientConnection, watch: Watcher = ignore) -> Flow[None]:  # noqa: A001 - it is the RFC's name
+    """QUIT, and close.  A server that goes without an answer, or with a wrong one, is gone all the same."""
+    try:
+        if connection.objection(Quit()) is None:
+            yield Send(connection.send(Quit()), connection.deadline)
+            yield from _reply(connection, watch)
+    except (TransportError, RemoteProtocolError):
+        pass
+    yield Close()

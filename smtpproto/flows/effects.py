@@ -1,0 +1,130 @@
+"""Flows and their effects: whole conversations, written once, for any kind of I/O.
+
+A flow is a generator.  It yields what it needs, an effect, and whoever runs it does that and sends back the answer:
+
+    =================================  ==========================================================================
+    ``Dial(host, port, path)``         make the connection; the answer is an `AddressLiteral` of this end, or None
+    ``Send(data)``                     write all of it
+    ``Receive()``                      the answer is what came, ``b""`` at the end of the stream
+    ``StartTls(host_name)``            negotiate TLS, and check the certificate for that name (a client)
+    ``Ask(subject)``                   ask the program; the answer is what it says
+    ``Close()``                        close the connection; it may be closed already
+    =================================  ==========================================================================
+
+Each has ``timeout``, in seconds, None for ever; one that takes longer is thrown into the flow as a `TransportError`
+with the code TIMED_OUT, as are all other failures of the transport.  A flow that is given up must be closed
+(``flow.close()``), and its connection aborted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+from smtpproto.errors import SmtpError
+from smtpproto.events import Event
+from smtpproto.sasl import Verify
+from smtpproto.values import Value, set_field
+
+T = TypeVar("T")
+
+
+class Effect(Value):
+    """What a flow needs."""
+
+    __slots__ = ("timeout",)
+    __match_args__ = ("timeout",)
+
+    timeout: float | None
+    """Seconds that it may take; None for ever."""
+
+    def __init__(self, timeout: float | None = None) -> None:
+        set_field(self, "timeout", timeout)
+
+
+class Dial(Effect):
+    """Make the connection; by the unix socket ``path`` where that is given."""
+
+    __slots__ = ("host", "port", "path")
+    __match_args__ = ("timeout", "host", "port", "path")
+    host: str
+    port: int
+    path: str | None
+
+    def __init__(self, host: str, port: int, path: str | None, timeout: float | None) -> None:
+        super().__init__(timeout)
+        set_field(self, "host", host)
+        set_field(self, "port", port)
+        set_field(self, "path", path)
+
+
+class Send(Effect):
+    """Write all of ``data``."""
+
+    __slots__ = ("data",)
+    __match_args__ = ("timeout", "data")
+    data: bytes
+
+    def __init__(self, data: bytes, timeout: float | None = None) -> None:
+        super().__init__(timeout)
+        set_field(self, "data", data)
+
+    def __repr__(self) -> str:
+        return f"Send(<{len(self.data)} octets>)"
+
+
+class Receive(Effect):
+    """Whatever comes."""
+
+    __slots__ = ("continued",)
+    __match_args__ = ("timeout", "continued")
+    continued: bool
+    """The wait that began with an earlier `Receive` goes on: its deadline stands.  (So a peer that sends an octet now
+    and then gains no time by it.)"""
+
+    def __init__(self, timeout: float | None = None, *, continued: bool = False) -> None:
+        super().__init__(timeout)
+        set_field(self, "continued", continued)
+
+
+class StartTls(Effect):
+    """Negotiate TLS.  A client checks the certificate for ``host_name``, which is None at a server."""
+
+    __slots__ = ("host_name",)
+    __match_args__ = ("timeout", "host_name")
+    host_name: str | None
+
+    def __init__(self, host_name: str | None, timeout: float | None) -> None:
+        super().__init__(timeout)
+        set_field(self, "host_name", host_name)
+
+
+class Ask(Effect):
+    """What does the program say to this?"""
+
+    __slots__ = ("subject",)
+    __match_args__ = ("timeout", "subject")
+    subject: Event | Verify
+
+    def __init__(self, subject: Event | Verify) -> None:
+        super().__init__(None)
+        set_field(self, "subject", subject)
+
+
+class Close(Effect):
+    """Close the connection."""
+
+    __slots__ = ()
+
+
+Flow = Generator[Effect, Any, T]
+Watcher = Callable[[Event], object]
+"""Sees every event."""
+
+
+def ignore(event: Event) -> None:
+    """The watcher that does not care."""
+
+
+class ShutDown(SmtpError):
+    """Thrown by an adapter into a server's flow that should come to its end: it says 421 and closes."""

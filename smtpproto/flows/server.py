@@ -1,0 +1,189 @@
+"""The conversation of a server."""
+
+from __future__ import annotations
+
+from smtpproto.commands import Auth, AuthResponse, Bdat, Connect, EndOfData
+from smtpproto.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, TransportError
+from smtpproto.events import (
+    NEED_DATA,
+    PAUSED,
+    BadCommand,
+    CommandReceived,
+    ConnectionClosed,
+    ContentReceived,
+    Event,
+)
+from smtpproto.replies import Reply
+from smtpproto.sasl import Challenge, Identity, SaslError, ServerMechanism, Verify
+from smtpproto.service import ServiceSession
+from smtpproto.states import CLOSED, TLS
+
+from .effects import Ask, Close, Flow, Receive, Send, ShutDown, StartTls, Watcher, ignore
+
+_SHUTTING_DOWN = Reply(421, "4.3.2 the service is shutting down")
+_TOO_MANY_ERRORS = Reply(421, "4.7.0 too many errors")
+_TIMED_OUT = Reply(421, "4.4.2 waited too long, closing")
+_INTERNAL_ERROR = Reply(421, "4.3.0 internal error, closing")
+_AUTHENTICATED = Reply(235, "2.7.0 authentication succeeded")
+_CANCELLED = Reply(501, "5.7.0 authentication cancelled")
+
+
+def serve(session: ServiceSession, watch: Watcher = ignore) -> Flow[None]:
+    """Serve one client, from the greeting to the end.
+
+    The program is asked about every command, `BadCommand` and piece of content, and answers with a `Reply`, or None
+    for the default; the greeting is the answer to `Connect`.  A reply to a piece of content refuses the content.  It
+    is asked to `Verify` passwords, and answers True or False, or a `Reply` that refuses for another reason.
+
+    Raises `LocalProtocolError` where the program answers what the protocol has no place for; the client is told 421.
+    """
+    server = _Server(session, watch)
+    try:
+        yield from server.run()
+    except ShutDown:
+        yield from server.leave(_SHUTTING_DOWN)
+    except RemoteProtocolError as error:
+        yield from server.leave(Reply(error.code, f"{error.code // 100}.5.2 {error.args[0]}"))
+    except TransportError as error:
+        if error.code is ErrorCode.TIMED_OUT:
+            yield from server.leave(_TIMED_OUT)
+    except LocalProtocolError:
+        yield from server.leave(_INTERNAL_ERROR)
+        raise
+    yield Close()
+
+
+class _Server:
+    """The state of the conversation that its functions share: replies are gathered until input runs out."""
+
+    def __init__(self, session: ServiceSession, watch: Watcher) -> None:
+        self.session = session
+        self.connection = session.connection
+        self.watch = watch
+        self.out: list[bytes] = []
+        self.content_refusal: Reply | None = None
+
+    def run(self) -> Flow[None]:
+        yield from self._answer(CommandReceived(Connect()))
+        while self.connection.state is not CLOSED:
+            event = yield from self._next()
+            if isinstance(event, ConnectionClosed):
+                return
+            if isinstance(event, ContentReceived):
+                refusal = yield Ask(event)
+                self.content_refusal = self.content_refusal or refusal
+            elif isinstance(event, CommandReceived | BadCommand):
+                yield from self._answer(event)
+        yield from self._flush()
+
+    def leave(self, reply: Reply) -> Flow[None]:
+        """Say a last word, if the client can hear it."""
+        if self.connection.state is not TLS:
+            self.out.append(bytes(reply))
+        try:
+            yield from self._flush()
+        except TransportError:
+            pass  # the client has gone before us
+
+    def _next(self) -> Flow[Event]:
+        """The next event, with as much input as it takes, and TLS where it is due."""
+        connection = self.connection
+        continued = False
+        while True:
+            event = connection.next_event()
+            if event is NEED_DATA:
+                yield from self._flush()
+                connection.receive_data((yield Receive(connection.deadline, continued=continued)))
+                continued = True
+            elif event is PAUSED:
+                yield from self._flush()
+                yield StartTls(None, connection.deadline)
+                self.session.tls_established()
+                continued = False
+            else:
+                self.watch(event)
+                return event
+
+    def _flush(self) -> Flow[None]:
+        """Write what was gathered.  RFC 2920 section 3.2."""
+        if self.out:
+            data = b"".join(self.out)
+            self.out.clear()
+            yield Send(data, self.connection.deadline)
+
+    def _answer(self, event: CommandReceived | BadCommand) -> Flow[None]:
+        session = self.session
+        command = event.command
+        reply = session.refusal(event.command) if isinstance(event, CommandReceived) else None
+        if reply is None and self.content_refusal is not None and isinstance(command, EndOfData | Bdat):
+            reply, self.content_refusal = self.content_refusal, None
+        if reply is None and isinstance(event, CommandReceived) and isinstance(command, Auth):
+            yield from self._authenticate(command, session.mechanisms[command.mechanism])
+        else:
+            if reply is None:
+                reply = (yield Ask(event)) or session.default(event)
+            self._send(reply)
+            session.note(event, reply)
+        if session.has_erred_too_often and self.connection.state is not CLOSED:
+            self._send(_TOO_MANY_ERRORS)
+
+    def _send(self, reply: Reply) -> None:
+        self.out.append(self.connection.send(reply))
+        # LMTP owes the end of the content one reply for each recipient: all get this one.  RFC 2033 section 4.2.
+        while self.connection.outstanding and self.connection.state is not CLOSED:
+            self.out.append(self.connection.send(reply))
+
+    def _authenticate(self, auth: Auth, mechanism: ServerMechanism) -> Flow[None]:
+        """RFC 4954 section 4."""
+        session = self.session
+        try:
+            identity = yield from self._exchange(auth, mechanism)
+        except SaslError as error:
+            session.errors += 1
+            self._send(Reply(error.code, f"{error.status} {error}"))
+        except _Refused as refused:
+            session.errors += 1
+            self._send(refused.reply)
+        else:
+            self._send(_AUTHENTICATED)
+            session.identity = identity
+
+    def _exchange(self, auth: Auth, mechanism: ServerMechanism) -> Flow[Identity]:
+        exchange = mechanism.exchange(auth.initial_response)
+        try:
+            step = next(exchange)
+            while True:
+                if isinstance(step, Challenge):
+                    step = exchange.send((yield from self._response_to(step)))
+                else:
+                    step = exchange.send((yield from self._verdict_on(step)))
+        except StopIteration as stop:
+            identity: Identity = stop.value
+            return identity
+        finally:
+            exchange.close()
+
+    def _response_to(self, challenge: Challenge) -> Flow[bytes]:
+        self._send(Reply(334, challenge.text))
+        event = yield from self._next()
+        if isinstance(event, BadCommand):
+            raise _Refused(event.reply)
+        if isinstance(event, CommandReceived) and isinstance(event.command, AuthResponse):
+            if event.command.response is None:
+                raise _Refused(_CANCELLED)
+            return event.command.response
+        raise TransportError("the client closed the connection while it authenticated", ErrorCode.CLOSED_BY_PEER)
+
+    def _verdict_on(self, question: Verify) -> Flow[bool]:
+        verdict: bool | Reply = yield Ask(question)
+        if isinstance(verdict, Reply):
+            raise _Refused(verdict)
+        return verdict
+
+
+class _Refused(Exception):
+    """The authentication is refused by a reply that is there already."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.reply = reply

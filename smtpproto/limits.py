@@ -1,0 +1,170 @@
+"""Every number and every timeout of the engine, each with its source and its precedents.
+
+Sizes are in octets and include the CRLF; times are in seconds.  Whoever needs other numbers passes a `Limits` or a
+`Timeouts` of their own.
+"""
+
+from __future__ import annotations
+
+from .errors import LocalProtocolError
+from .values import Value, set_field
+
+LOCAL_PART = 64
+"""RFC 5321 section 4.5.3.1.1."""
+DOMAIN = 255
+"""RFC 5321 section 4.5.3.1.2."""
+DOMAIN_LABEL = 63
+"""RFC 1035 section 2.3.4."""
+PATH = 256
+"""With its angle brackets; so a mailbox has 254 octets at most.  RFC 5321 section 4.5.3.1.3, erratum 1690 to RFC 3696."""
+COMMAND_LINE = 512
+"""RFC 5321 section 4.5.3.1.4; each extension in use adds its own (RFC 5321 section 2.2.1)."""
+REPLY_LINE = 512
+"""What a server may send in one line.  RFC 5321 section 4.5.3.1.5."""
+
+
+class Limits(Value):
+    """What a peer may make the engine keep.  Going past one of them is a `RemoteProtocolError`."""
+
+    __slots__ = ("command_line", "outstanding", "recipients", "reply_line", "reply_lines", "reply_octets")
+    __match_args__ = ("command_line", "outstanding", "recipients", "reply_line", "reply_lines", "reply_octets")
+
+    command_line: int
+    """Octets in one command line that a server reads.  RFC 4954 section 4 wants 12288 for AUTH; a line that is
+    longer than its own command allows, but not than this, gets a 500 and the session goes on."""
+    outstanding: int
+    """Commands that may wait for their replies at a time: the size of a group.  RFC 2920 section 3.1 sets none."""
+    recipients: int
+    """Forward-paths accepted in one transaction.  RFC 5321 section 4.5.3.1.8 wants at least 100; Postfix takes 1000,
+    Exim 50000."""
+    reply_line: int
+    """Octets in one reply line that a client reads.  RFC 5321 allows 512, RFC 4954 section 4 a challenge of 12288;
+    Postfix reads 2048 and folds, smtplib stops at 8192, aiosmtplib at 8192."""
+    reply_lines: int
+    """Lines in one reply.  The longest EHLO replies in real use have about 40."""
+    reply_octets: int
+    """Octets in all lines of one reply; curl stops at 64 KiB."""
+
+    def __init__(
+        self,
+        *,
+        command_line: int = 12288,
+        outstanding: int = 10_000,
+        recipients: int = 50_000,
+        reply_line: int = 16_384,
+        reply_lines: int = 8192,
+        reply_octets: int = 131_072,
+    ) -> None:
+        _set_positive(
+            self,
+            command_line=command_line,
+            outstanding=outstanding,
+            recipients=recipients,
+            reply_line=reply_line,
+            reply_lines=reply_lines,
+            reply_octets=reply_octets,
+        )
+
+
+class Timeouts(Value):
+    """How long each wait may take, in seconds.  RFC 5321 section 4.5.3.2 gives all but the first two.
+
+    ``None`` waits for ever.
+    """
+
+    __slots__ = (
+        "dial",
+        "tls",
+        "greeting",
+        "hello",
+        "mail",
+        "rcpt",
+        "data_initiation",
+        "data_block",
+        "data_termination",
+        "other",
+        "server",
+    )
+    __match_args__ = (
+        "dial",
+        "tls",
+        "greeting",
+        "hello",
+        "mail",
+        "rcpt",
+        "data_initiation",
+        "data_block",
+        "data_termination",
+        "other",
+        "server",
+    )
+
+    dial: float | None
+    """Making the connection, all addresses of the host together.  Postfix: 30."""
+    tls: float | None
+    """The TLS handshake.  Postfix: 300 (smtp_starttls_timeout)."""
+    greeting: float | None
+    """RFC 5321 section 4.5.3.2.1."""
+    hello: float | None
+    """EHLO, HELO, LHLO.  RFC 5321 names none; as for the greeting."""
+    mail: float | None
+    """RFC 5321 section 4.5.3.2.2."""
+    rcpt: float | None
+    """RFC 5321 section 4.5.3.2.3."""
+    data_initiation: float | None
+    """From DATA to its 354.  RFC 5321 section 4.5.3.2.4."""
+    data_block: float | None
+    """For each block of content that is written.  RFC 5321 section 4.5.3.2.5."""
+    data_termination: float | None
+    """From the final dot, or the last chunk, to its reply.  RFC 5321 section 4.5.3.2.6."""
+    other: float | None
+    """Every other command."""
+    server: float | None
+    """How long a server waits for the next command.  RFC 5321 section 4.5.3.2.7."""
+
+    def __init__(
+        self,
+        *,
+        dial: float | None = 30,
+        tls: float | None = 300,
+        greeting: float | None = 300,
+        hello: float | None = 300,
+        mail: float | None = 300,
+        rcpt: float | None = 300,
+        data_initiation: float | None = 120,
+        data_block: float | None = 180,
+        data_termination: float | None = 600,
+        other: float | None = 300,
+        server: float | None = 300,
+    ) -> None:
+        _set_positive(
+            self,
+            dial=dial,
+            tls=tls,
+            greeting=greeting,
+            hello=hello,
+            mail=mail,
+            rcpt=rcpt,
+            data_initiation=data_initiation,
+            data_block=data_block,
+            data_termination=data_termination,
+            other=other,
+            server=server,
+        )
+
+    @classmethod
+    def uniform(cls, seconds: float | None) -> Timeouts:
+        """The same time for each wait; 0 and ``None`` wait for ever."""
+        each = seconds or None
+        return cls(**dict.fromkeys(cls.__match_args__, each))
+
+
+def _set_positive(value: Value, **numbers: float | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and not number > 0:
+            raise LocalProtocolError(f"{name} is {number}: it must be greater than 0")
+        set_field(value, name, number)
+
+
+DEFAULT_LIMITS = Limits()
+DEFAULT_TIMEOUTS = Timeouts()

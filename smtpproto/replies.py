@@ -1,0 +1,281 @@
+"""What a server answers: replies, enhanced status codes, and the parser that makes replies of lines.
+
+A reply is text for people behind a number for programs, and its text comes in any encoding.  It is decoded as UTF-8
+(RFC 6531 section 3.7.4); octets that are none survive as surrogate escapes, so that nothing is lost and nothing fails.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from .errors import LocalProtocolError, RemoteProtocolError
+from .values import Value, set_field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .limits import Limits
+
+# RFC 2034, RFC 3463 section 2, which forbids leading zeros:
+#   status-code ::= class "." subject "." detail
+#   class       ::= "2" / "4" / "5"
+#   subject     ::= 1*3digit
+#   detail      ::= 1*3digit
+_STATUS: Final = r"([245])\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})"
+_match_status = re.compile(rf"{_STATUS}\Z").match
+_match_leading_status = re.compile(rf"{_STATUS}(?: |\Z)").match
+
+# What no line of a reply can have: what would end it, and surrogates that stand for no octet.
+_find_forbidden = re.compile("[\r\n\0\ud800-\udc7f\udd00-\udfff]").search
+
+
+class EnhancedStatus(Value):
+    """An enhanced status code, such as 2.1.5.  RFC 3463; RFC 2034 puts it at the beginning of a reply's text.
+
+    Raises `LocalProtocolError` if ``class_`` is none of 2, 4 and 5, or one of the others is not in 0..999.
+    """
+
+    __slots__ = ("class_", "subject", "detail")
+    __match_args__ = ("class_", "subject", "detail")
+
+    class_: int
+    """2 success, 4 persistent transient failure, 5 permanent failure.  RFC 3463 section 3.1."""
+    subject: int
+    """What it is about: 1 the address, 2 the mailbox, 5 the protocol, 7 security ...  RFC 3463 section 3.2."""
+    detail: int
+
+    def __init__(self, class_: int, subject: int, detail: int) -> None:
+        if class_ not in (2, 4, 5):
+            raise LocalProtocolError(f"the class of an enhanced status code is 2, 4 or 5, not {class_!r}: RFC 3463")
+        for name, number in (("subject", subject), ("detail", detail)):
+            if not 0 <= number <= 999:
+                raise LocalProtocolError(
+                    f"the {name} of an enhanced status code is in 0..999, not {number!r}: RFC 3463"
+                )
+        set_field(self, "class_", class_)
+        set_field(self, "subject", subject)
+        set_field(self, "detail", detail)
+
+    @classmethod
+    def parse(cls, text: str) -> EnhancedStatus:
+        """Read ``2.1.5``.  Raises `LocalProtocolError` for anything else, a number with leading zeros included."""
+        match = _match_status(text)
+        if match is None:
+            raise LocalProtocolError(f"{text!r} is no enhanced status code such as 2.1.5: RFC 3463 section 2")
+        return cls(*map(int, match.groups()))
+
+    def __str__(self) -> str:
+        return f"{self.class_}.{self.subject}.{self.detail}"
+
+
+class Reply(Value):
+    """A code and the lines of text after it.  RFC 5321 section 4.2.
+
+    ``lines`` is one line, or several; a reply has at least one, which may be empty.  Raises `LocalProtocolError` for a
+    code that is not in 200..599, and for a line that holds CR, LF or NUL, or surrogates other than the escapes
+    U+DC80..U+DCFF for octets that are not UTF-8.
+    """
+
+    __slots__ = ("code", "lines")
+    __match_args__ = ("code", "lines")
+
+    code: int
+    """RFC 5321 section 4.2.1 explains its digits."""
+    lines: tuple[str, ...]
+    """The text, without the codes and line ends."""
+
+    def __init__(self, code: int, lines: str | Iterable[str] = "") -> None:
+        number = int(code)
+        if number != code or not 200 <= number <= 599:
+            raise LocalProtocolError(f"a reply code is in 200..599, not {code!r}: RFC 5321 section 4.2")
+        texts = (lines,) if isinstance(lines, str) else tuple(lines)
+        if not texts:
+            raise LocalProtocolError("a reply has at least one line, which may be empty: RFC 5321 section 4.2")
+        for position, text in enumerate(texts, 1):
+            fault = _find_forbidden(text)
+            if fault is not None:
+                raise LocalProtocolError(
+                    f"line {position} of a reply holds {fault[0]!r}, which no line can: {text!r}; "
+                    "pass several lines one by one"
+                )
+        set_field(self, "code", number)
+        set_field(self, "lines", texts)
+
+    @property
+    def text(self) -> str:
+        r"""The lines, joined by ``\n``."""
+        return "\n".join(self.lines)
+
+    @property
+    def enhanced(self) -> EnhancedStatus | None:
+        """The enhanced status code at the beginning of the first line; None where there is none.
+
+        One whose class is not the first digit of ``code`` is none: RFC 2034.
+        """
+        match = _match_leading_status(self.lines[0])
+        if match is None or int(match[1]) != self.code // 100:
+            return None
+        return EnhancedStatus(*map(int, match.groups()))
+
+    @property
+    def is_positive(self) -> bool:
+        """2yz: done.  RFC 5321 section 4.2.1."""
+        return 200 <= self.code <= 299
+
+    @property
+    def is_intermediate(self) -> bool:
+        """3yz: accepted so far, and more is wanted."""
+        return 300 <= self.code <= 399
+
+    @property
+    def is_transient(self) -> bool:
+        """4yz: refused for now; it may be tried again."""
+        return 400 <= self.code <= 499
+
+    @property
+    def is_permanent(self) -> bool:
+        """5yz: refused for good."""
+        return 500 <= self.code <= 599
+
+    def __bytes__(self) -> bytes:
+        """What goes over the wire.  The space after the code is sent also when no text follows: section 4.2."""
+        code = self.code
+        text = f"{code} {self.lines[-1]}\r\n"
+        if len(self.lines) > 1:
+            text = "".join(f"{code}-{line}\r\n" for line in self.lines[:-1]) + text
+        return text.encode("utf-8", "surrogateescape")
+
+    def __str__(self) -> str:
+        r"""For people: a line for each line; controls, and octets that are not UTF-8, as escapes such as ``\xe9``."""
+        *first, last = map(_printable, self.lines)
+        return "".join(f"{self.code}-{line}\n" for line in first) + f"{self.code} {last}"
+
+
+def _printable(line: str) -> str:
+    return line if line.isprintable() else "".join(map(_printable_character, line))
+
+
+def _printable_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return ascii(character)[1:-1]
+
+
+def trusted_reply(code: int, lines: tuple[str, ...]) -> Reply:
+    """Make a `Reply` of what is valid already, at a third of the price."""
+    reply = _new_reply(Reply)
+    set_field(reply, "code", code)
+    set_field(reply, "lines", lines)
+    return reply
+
+
+_new_reply: Final = Reply.__new__
+
+# RFC 5321 section 4.2:
+#   Reply-line  = *( Reply-code "-" [ textstring ] CRLF )
+#                 Reply-code [ SP textstring ] CRLF
+#   Reply-code  = %x32-35 %x30-35 %x30-39
+# The second digit may be anything here, as a client need not know it (section 4.3.2); and the line may consist of the
+# bare code.  One lookup finds the code, and whether more lines follow (negative), and that nothing is wrong with it.
+_HEADS: Final = {
+    b"%d%b" % (code, separator): -code if separator == b"-" else code
+    for code in range(200, 600)
+    for separator in (b" ", b"-", b"")
+}
+
+_SHORT: Final = 64
+"""Octets of a line that are worth remembering."""
+
+
+class ReplyParser:
+    """Makes replies of lines, one parser for each connection."""
+
+    __slots__ = ("_code", "_limits", "_octets", "_texts")
+
+    _limits: Limits
+    _code: int
+    """The code of the reply in progress; like ``_octets``, of no meaning while there is none."""
+    _octets: int
+    _texts: list[bytes] | None
+    """Its lines so far, without their codes; None while no reply is in progress."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._code = self._octets = 0
+        self._texts = None
+
+    @property
+    def in_progress(self) -> bool:
+        """A reply of several lines has begun, and has not ended."""
+        return self._texts is not None
+
+    def received(self) -> bytes:
+        """The beginning of the reply in progress, as it was received; for the messages of errors."""
+        # An error keeps 256 octets, and 43 lines have at least 258.
+        return b"".join(b"%d-%b\r\n" % (self._code, text) for text in (self._texts or [])[:43])
+
+    def feed_line(self, line: bytes) -> Reply | None:
+        """Take the next line, without its CRLF; return the reply if it is its last one.
+
+        Raises `RemoteProtocolError` if it is no line of a reply, has another code than the lines before it (RFC 5321
+        section 4.2.1), or makes the reply larger than `Limits` allows.
+        """
+        texts = self._texts
+        octets = len(line) + 2
+        if texts is not None:
+            octets += self._octets
+            if len(texts) >= self._limits.reply_lines:
+                raise RemoteProtocolError(f"a reply has more than {self._limits.reply_lines} lines", line)
+        if octets > self._limits.reply_octets:
+            raise RemoteProtocolError(f"a reply has more than {self._limits.reply_octets} octets", line)
+        if texts is None and len(line) <= _SHORT:
+            reply = _short_reply(line)
+            if reply is not None:
+                return reply
+        head = _read_head(line)
+        if texts is None:
+            if head > 0:
+                return trusted_reply(head, (_decode(line[4:]),))
+            self._texts, self._code = [line[4:]], -head
+        else:
+            if head not in (self._code, -self._code):
+                raise RemoteProtocolError(
+                    f"lines of one reply have the codes {self._code} and {abs(head)}: RFC 5321 section 4.2.1", line
+                )
+            texts.append(line[4:])
+            if head > 0:
+                self._texts = None
+                # No line holds a LF, so one decoding does for all of them.
+                return trusted_reply(head, tuple(_decode(b"\n".join(texts)).split("\n")))
+        self._octets = octets
+        return None
+
+
+def _read_head(line: bytes) -> int:
+    head = _HEADS.get(line[:4])
+    if head is None:
+        raise RemoteProtocolError(
+            "a line of a reply must be a code from 200 to 599, then a space or a hyphen, then text: "
+            "RFC 5321 section 4.2",
+            line,
+        )
+    return head
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=256)
+def _short_reply(line: bytes) -> Reply | None:
+    """The reply that consists of this line; None if more lines follow it.
+
+    Most replies are one of very few (``250 2.1.5 Ok``), and remembered ones cost a fifth.  Replies are immutable, so
+    connections can share them; and all that a hostile peer can do is to fill 256 places with 64 octets each.
+    """
+    head = _read_head(line)
+    return trusted_reply(head, (_decode(line[4:]),)) if head > 0 else None

@@ -1,0 +1,72 @@
+"""LOGIN: the username, then the password, each as the answer to a prompt.
+
+It was never a standard; draft-murchison-sasl-login describes what is in use.  What the prompts say differs from
+server to server, and none can be relied on, so the client answers the first with the username and the second with the
+password, whatever they say, be it base64 or not.
+"""
+
+from __future__ import annotations
+
+from smtpproto.values import Value, set_field
+
+from .base import (
+    ClientExchange,
+    Credentials,
+    ServerExchange,
+    Verify,
+    ask_client,
+    ask_program,
+    premature_success,
+    required_text,
+)
+
+
+class LoginClient(Value):
+    """The client's side.  Raises `LocalProtocolError` for an empty field, or one that holds NUL."""
+
+    __slots__ = ("username", "password")
+    __match_args__ = ("username", "password")
+    _secret = frozenset({"password"})
+
+    name = "LOGIN"
+    exposes_secret = True
+
+    username: str
+    password: str
+
+    def __init__(self, username: str, password: str) -> None:
+        Credentials(username, password)
+        set_field(self, "username", username)
+        set_field(self, "password", password)
+
+    @classmethod
+    def suiting(cls, credentials: Credentials) -> LoginClient | None:
+        """The mechanism for these credentials, or ``None``: without a password, and for acting as someone else."""
+        if credentials.password is None or credentials.authorization_id:
+            return None
+        return cls(credentials.username, credentials.password)
+
+    def exchange(self) -> ClientExchange:
+        """Two prompts, two answers; the server speaks first."""
+        answer: bytes | None = None
+        for field in (self.username, self.password):
+            if (yield answer) is None:
+                raise premature_success(self)
+            answer = field.encode()
+        yield answer
+
+
+class LoginServer:
+    """The server's side."""
+
+    __slots__ = ()
+
+    name = "LOGIN"
+    exposes_secret = True
+
+    def exchange(self, initial_response: bytes | None = None) -> ServerExchange:
+        """Ask for what is needed: many clients send the username with AUTH, although the server should speak first."""
+        first = (yield from ask_client(b"Username:")) if initial_response is None else initial_response
+        username = required_text("the username", first)
+        password = required_text("the password", (yield from ask_client(b"Password:")))
+        return (yield from ask_program(Verify(username, password)))

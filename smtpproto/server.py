@@ -1,0 +1,223 @@
+"""The server's half of a connection: commands in, replies out.
+
+One command at a time: after each event that wants a reply, `next_event` gives `PAUSED` until `send` has got it; what
+the client has pipelined behind it waits in the buffer.  (RFC 2920 section 3.2: an adapter gathers the replies, and
+writes them when it runs out of input.)
+
+What a client may not send does not raise: it becomes a `BadCommand` with the reply that the RFC wants.  Only what
+makes it impossible to know where the next command begins is a `RemoteProtocolError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from .commands import (
+    AuthResponse,
+    BadSyntax,
+    Bdat,
+    Command,
+    Ehlo,
+    EndOfData,
+    Helo,
+    Lhlo,
+    Mail,
+    Rcpt,
+    StartTls,
+    UnknownCommand,
+    parse_auth_response,
+    parse_command,
+)
+from .connection import Connection, Role
+from .content import Unstuffer
+from .errors import LocalProtocolError, RemoteProtocolError
+from .events import (
+    PAUSED,
+    BadCommand,
+    CommandReceived,
+    ContentReceived,
+    Event,
+    Pause,
+    StartTlsReady,
+)
+from .extensions import extension_for_command
+from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
+from .replies import Reply
+from .states import AUTH, DATA, SERVICE_CLOSING, TLS, BadLine, Kind, kind_of
+
+
+class ServerConnection(Connection, role=Role.SERVER):
+    """The server's end.  Beside the options of `Connection`:
+
+    ``lenient``: accept paths without angle brackets, and spaces before them.
+    ``accept_bare``: accept bare CR, bare LF and NUL in content; as content, and never as its end.
+    """
+
+    __slots__ = (
+        "_accept_bare",
+        "_chunk",
+        "_chunk_left",
+        "_chunk_refusal",
+        "_content_ended",
+        "_lenient",
+        "_tls_ready",
+        "_unstuffer",
+    )
+
+    def __init__(  # pyright: ignore[reportInconsistentConstructor]  # see Connection.__new__
+        self,
+        role: Role | None = None,
+        *,
+        lmtp: bool = False,
+        secure: bool = False,
+        mask: Iterable[str] = (),
+        lenient: bool = False,
+        accept_bare: bool = False,
+        limits: Limits = DEFAULT_LIMITS,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        on_send: Callable[[Command | Reply], object] | None = None,
+    ) -> None:
+        super().__init__(
+            role,
+            line_limit=limits.command_line,
+            lmtp=lmtp,
+            secure=secure,
+            mask=mask,
+            limits=limits,
+            timeouts=timeouts,
+            on_send=on_send,
+        )
+        self._lenient = lenient
+        self._accept_bare = accept_bare
+        self._unstuffer: Unstuffer | None = None
+        self._content_ended = False
+        self._chunk: Bdat | None = None  # the BDAT whose octets are under way, what is left of them,
+        self._chunk_left = 0
+        self._chunk_refusal: BadCommand | None = None  # and what it will get instead of an answer
+        self._tls_ready: StartTlsReady | None = None
+
+    # Out -----------------------------------------------------------------------------------------------------------
+
+    def _send(self, message: Command | Reply) -> bytes:
+        if not isinstance(message, Reply):
+            raise LocalProtocolError("a server sends replies, not commands")
+        session = self._session
+        if session.is_waiting:
+            command, kind, _ = session.reply(message.code)
+            self._replied(command, kind, message)
+            if session.state is TLS:
+                self._tls_ready = StartTlsReady(command, message)
+        elif message.code == SERVICE_CLOSING:
+            session.close()
+            self._last_reply = message
+        else:
+            raise LocalProtocolError(f"a reply {message.code} that no command asked for; only 421 may come unasked")
+        return bytes(message)
+
+    def _content_begins(self) -> None:
+        self._unstuffer = Unstuffer(accept_bare=self._accept_bare)
+        self._content_ended = False
+
+    # In ------------------------------------------------------------------------------------------------------------
+
+    def _deadline(self) -> float | None:
+        return self.timeouts.data_block if self.state is DATA else self.timeouts.server
+
+    def _next_event(self) -> Event | Pause:
+        session = self._session
+        if session.state is TLS:
+            return self._next_before_tls()
+        if session.is_waiting:
+            return PAUSED
+        if self._chunk is not None:
+            return self._next_of_chunk(self._chunk)
+        if self._unstuffer is not None:
+            return self._next_of_content(self._unstuffer)
+        line = self._lines.next_line()
+        return self._end_of_input() if line is None else self._command_event(line)
+
+    def _next_before_tls(self) -> Event | Pause:
+        if self._tls_ready is not None:
+            event, self._tls_ready = self._tls_ready, None
+            return event
+        return self._wait_for_tls()
+
+    def _command_event(self, line: bytes) -> Event | Pause:
+        session = self._session
+        try:
+            command = self._parse(line)
+        except BadSyntax as error:
+            if error.fatal:
+                raise RemoteProtocolError(error.text, line, error.code) from None
+            session.bad_command(AuthResponse(None) if session.state is AUTH else BadLine())
+            return BadCommand(line, Reply(error.code, f"{error.status} {error.text}"))
+        refusal = self._refusal(command, kind_of(command))
+        bad = None if refusal is None else BadCommand(line, refusal, command)
+        if isinstance(command, Bdat):
+            self._chunk, self._chunk_left, self._chunk_refusal = command, command.size, bad
+            return self._next_of_chunk(command)
+        return self._received(command, bad)
+
+    def _parse(self, line: bytes) -> Command:
+        return parse_auth_response(line) if self.state is AUTH else parse_command(line, lenient=self._lenient)
+
+    def _received(self, command: Command, bad: BadCommand | None) -> Event:
+        if bad is not None:
+            self._session.bad_command(command)
+            return bad
+        self._session.command(command)
+        return CommandReceived(command)
+
+    def _refusal(self, command: Command, kind: Kind) -> Reply | None:
+        """The reply that refuses a command; None where nothing stands against it.  RFC 5321 section 4.3.2."""
+        session = self._session
+        if kind is UnknownCommand:
+            return Reply(500, "5.5.1 command not recognised")
+        if isinstance(command, Ehlo | Helo | Lhlo) and (kind is Lhlo) is not session.lmtp:
+            return Reply(500, f"5.5.1 {command.verb} is not for {'LMTP' if session.lmtp else 'SMTP'}")
+        if session.objection(kind, pipelining=True) is not None:
+            return Reply(503, "5.5.1 bad sequence of commands")
+        objection = self._not_offered(command, kind)
+        if objection is not None:
+            return self._not_offered_reply(command, kind, objection)
+        if kind is Rcpt and session.accepted >= self.limits.recipients:
+            return Reply(452, "4.5.3 too many recipients")
+        return None
+
+    def _not_offered_reply(self, command: Command, kind: Kind, objection: str) -> Reply:
+        if kind is Mail or kind is Rcpt:
+            return Reply(555, f"5.5.4 {objection}")
+        repeated = extension_for_command(command.verb) in self.extensions or (kind is StartTls and self.secure)
+        return Reply(503 if repeated else 502, f"5.5.1 {objection}")
+
+    def _next_of_content(self, unstuffer: Unstuffer) -> Event | Pause:
+        """After 354: pieces of content, then `EndOfData`.  RFC 5321 section 4.5.2."""
+        while not self._content_ended:
+            if not self._lines:
+                return self._end_of_input()
+            data = self._lines.take(len(self._lines))
+            piece, used = unstuffer.receive(data)
+            if used is not None:
+                self._lines.feed(data[used:])
+                self._content_ended = True
+            if piece:
+                return ContentReceived(piece)
+        self._unstuffer = None
+        violation = unstuffer.violation
+        bad = None
+        if violation is not None and not self._accept_bare:
+            refusal = Reply(554, f"5.6.0 {violation} in the content (RFC 5321 section 2.3.8)")
+            bad = BadCommand(b".", refusal, EndOfData())
+        return self._received(EndOfData(), bad)
+
+    def _next_of_chunk(self, chunk: Bdat) -> Event | Pause:
+        """After BDAT: the octets announced, also where it is refused; then `Bdat`.  RFC 3030 section 2."""
+        while self._chunk_left:
+            if not self._lines:
+                return self._end_of_input()
+            data = self._lines.take(self._chunk_left)
+            self._chunk_left -= len(data)
+            if self._chunk_refusal is None:
+                return ContentReceived(data)
+        bad, self._chunk_refusal, self._chunk = self._chunk_refusal, None, None
+        return self._received(chunk, bad)

@@ -1,0 +1,245 @@
+"""What a server offers, and what it answers where its program has no wish of its own.
+
+`Service` is the policy, as a value; `ServiceSession` joins it with one connection: it knows what may be offered now,
+what must be refused by policy, and the default reply to everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from .commands import (
+    Auth,
+    Bdat,
+    Command,
+    Connect,
+    Data,
+    Ehlo,
+    EndOfData,
+    Expn,
+    Helo,
+    Help,
+    Lhlo,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    StartTls,
+    Vrfy,
+)
+from .connection import HELLO_KINDS
+from .errors import LocalProtocolError
+from .events import BadCommand, CommandReceived
+from .extensions import Extensions
+from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
+from .replies import Reply
+from .sasl import SERVER_MECHANISMS, Identity, ServerMechanism
+from .server import ServerConnection
+from .values import Value, set_field
+
+DEFAULT_EXTENSIONS: Final = ("PIPELINING", "8BITMIME", "CHUNKING", "ENHANCEDSTATUSCODES", "SMTPUTF8", "HELP")
+"""What the engine does by itself."""
+
+MAX_ERRORS: Final = 20
+"""Refused commands and failed authentications in one session.  Postfix: 20 (smtpd_hard_error_limit)."""
+
+
+class Service(Value):
+    """What a server offers, and to whom.
+
+    ``host_name``: the name that it gives itself.  ``extensions``: lines of the EHLO reply, but for STARTTLS and
+    AUTH, which come and go with the state.  ``starttls``: TLS can be had.  ``mechanisms``: SASL mechanisms, names or
+    objects; those that expose the secret are offered only under TLS, unless ``allow_plaintext_auth``.
+    ``require_tls``, ``require_auth``: no mail without them.  ``lmtp``: speak LMTP.  ``max_errors``: refusals after
+    which the session ends.
+    """
+
+    __slots__ = (
+        "host_name",
+        "extensions",
+        "starttls",
+        "mechanisms",
+        "allow_plaintext_auth",
+        "require_tls",
+        "require_auth",
+        "lmtp",
+        "max_errors",
+        "limits",
+        "timeouts",
+    )
+    __match_args__ = (
+        "host_name",
+        "extensions",
+        "starttls",
+        "mechanisms",
+        "allow_plaintext_auth",
+        "require_tls",
+        "require_auth",
+        "lmtp",
+        "max_errors",
+        "limits",
+        "timeouts",
+    )
+
+    host_name: str
+    extensions: Extensions
+    starttls: bool
+    mechanisms: tuple[ServerMechanism, ...]
+    allow_plaintext_auth: bool
+    require_tls: bool
+    require_auth: bool
+    lmtp: bool
+    max_errors: int
+    limits: Limits
+    timeouts: Timeouts
+
+    def __init__(
+        self,
+        host_name: str = "localhost",
+        *,
+        extensions: Mapping[str, str] | Iterable[str] = DEFAULT_EXTENSIONS,
+        starttls: bool = False,
+        mechanisms: Iterable[str | ServerMechanism] = (),
+        allow_plaintext_auth: bool = False,
+        require_tls: bool = False,
+        require_auth: bool = False,
+        lmtp: bool = False,
+        max_errors: int = MAX_ERRORS,
+        limits: Limits = DEFAULT_LIMITS,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    ) -> None:
+        offer = Extensions(extensions)
+        for keyword, field in (("STARTTLS", "starttls"), ("AUTH", "mechanisms")):
+            if keyword in offer:
+                raise LocalProtocolError(f"{keyword} is offered by {field}=, not by extensions=")
+        set_field(self, "host_name", Ehlo(host_name).domain)
+        set_field(self, "extensions", offer)
+        set_field(self, "starttls", starttls)
+        set_field(self, "mechanisms", tuple(_server_mechanism(each) for each in mechanisms))
+        set_field(self, "allow_plaintext_auth", allow_plaintext_auth)
+        set_field(self, "require_tls", require_tls)
+        set_field(self, "require_auth", require_auth)
+        set_field(self, "lmtp", lmtp)
+        set_field(self, "max_errors", max_errors)
+        set_field(self, "limits", limits)
+        set_field(self, "timeouts", timeouts)
+        if require_auth and not self.mechanisms:
+            raise LocalProtocolError("require_auth=True without mechanisms: nobody could ever authenticate")
+
+
+def _server_mechanism(mechanism: str | ServerMechanism) -> ServerMechanism:
+    if not isinstance(mechanism, str):
+        return mechanism
+    factory = SERVER_MECHANISMS.get(mechanism.upper())
+    if factory is None:
+        raise LocalProtocolError(f"{mechanism!r} is no mechanism of ours: there are {', '.join(SERVER_MECHANISMS)}")
+    return factory()
+
+
+class ServiceSession:
+    """A service, for one client."""
+
+    service: Service
+    connection: ServerConnection
+    hello: str
+    """What the client calls itself; "" before its EHLO."""
+    identity: Identity | None
+    """Who has authenticated."""
+    errors: int
+    """What had to be refused so far."""
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        secure: bool = False,
+        on_send: Callable[[Command | Reply], object] | None = None,
+    ) -> None:
+        self.service = service
+        self.connection = ServerConnection(
+            lmtp=service.lmtp, secure=secure, limits=service.limits, timeouts=service.timeouts, on_send=on_send
+        )
+        self.hello = ""
+        self.identity = None
+        self.errors = 0
+
+    @property
+    def mechanisms(self) -> dict[str, ServerMechanism]:
+        """What may be used to authenticate now, by name."""
+        if self.connection.authenticated:
+            return {}
+        protected = self.connection.secure or self.service.allow_plaintext_auth
+        return {each.name: each for each in self.service.mechanisms if protected or not each.exposes_secret}
+
+    @property
+    def offer(self) -> tuple[str, ...]:
+        """The lines of the EHLO reply behind the first."""
+        lines = self.service.extensions.lines()
+        if self.service.starttls and not self.connection.secure:
+            lines += ("STARTTLS",)
+        if self.mechanisms:
+            lines += (f"AUTH {' '.join(self.mechanisms)}",)
+        return lines
+
+    def refusal(self, command: Command) -> Reply | None:
+        """What policy has against a command; None where it has nothing.  RFC 3207 section 4, RFC 4954 section 6."""
+        connection, service = self.connection, self.service
+        if service.require_tls and not connection.secure and type(command) not in _BEFORE_TLS:
+            return Reply(530, "5.7.0 must issue a STARTTLS command first")
+        if service.require_auth and not connection.authenticated and isinstance(command, Mail):
+            return Reply(530, "5.7.0 authentication required")
+        if isinstance(command, Auth) and command.mechanism not in self.mechanisms:
+            return Reply(504, "5.5.4 unrecognised authentication mechanism")
+        return None
+
+    def default(self, event: CommandReceived | BadCommand) -> Reply:
+        """The reply where the program has no wish of its own: it accepts.  RFC 5321 section 4.2.2."""
+        if isinstance(event, BadCommand):
+            return event.reply
+        command = event.command
+        host_name = self.service.host_name
+        if isinstance(command, Connect):
+            return Reply(220, f"{host_name} {'LMTP' if self.service.lmtp else 'ESMTP'} ready")
+        if isinstance(command, Ehlo | Lhlo):
+            return Reply(250, (f"{host_name} greets {command.domain}", *self.offer))
+        if isinstance(command, Helo):
+            return Reply(250, host_name)
+        return _DEFAULTS.get(type(command), _NOT_IMPLEMENTED)
+
+    def note(self, event: CommandReceived | BadCommand, reply: Reply) -> None:
+        """Keep the facts that a reply has made true."""
+        if reply.is_positive and isinstance(event, CommandReceived) and type(event.command) in HELLO_KINDS:
+            self.hello = event.command.domain  # type: ignore[attr-defined]
+        if isinstance(event, BadCommand) and not reply.is_positive:
+            self.errors += 1
+
+    @property
+    def has_erred_too_often(self) -> bool:
+        """True where it is time to part."""
+        return self.errors >= self.service.max_errors
+
+    def tls_established(self) -> None:
+        """As `Connection.tls_established`: what the client has said before is forgotten."""
+        self.connection.tls_established()
+        self.hello = ""
+        self.identity = None
+
+
+_BEFORE_TLS: Final = frozenset({Connect, Ehlo, Lhlo, Helo, StartTls, Noop, Quit})
+_NOT_IMPLEMENTED: Final = Reply(502, "5.5.1 command not implemented")
+_DEFAULTS: Final[Mapping[type[Command], Reply]] = {
+    StartTls: Reply(220, "2.0.0 ready to start TLS"),
+    Mail: Reply(250, "2.1.0 OK"),
+    Rcpt: Reply(250, "2.1.5 OK"),
+    Data: Reply(354, "end data with <CR><LF>.<CR><LF>"),
+    EndOfData: Reply(250, "2.0.0 OK"),
+    Bdat: Reply(250, "2.0.0 OK"),
+    Rset: Reply(250, "2.0.0 OK"),
+    Noop: Reply(250, "2.0.0 OK"),
+    Quit: Reply(221, "2.0.0 bye"),
+    Vrfy: Reply(252, "2.5.0 cannot VRFY, but will take a message and try"),
+    Expn: _NOT_IMPLEMENTED,
+    Help: Reply(214, "2.0.0 see RFC 5321"),
+}

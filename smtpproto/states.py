@@ -1,0 +1,405 @@
+"""The protocol as one table, and the session that walks it.
+
+Theory of operation
+-------------------
+
+A `Session` does not know which role it plays.  A client calls `Session.command` when it sends a command and
+`Session.reply` when it receives the reply; a server calls the same two the other way round.  One table serves both,
+so neither can cheat.
+
+A session is at every moment described by three things:
+
+``state``
+    what the replies so far have confirmed;
+``outstanding``
+    the commands that are not answered yet, oldest first (RFC 2920 lets there be more than one);
+``predicted``
+    where the expected success of all that is outstanding will lead.  The legality of a further command is judged
+    there, so that ``MAIL, RCPT, DATA`` may go out in one group.
+
+With every outstanding command the session remembers the state that its success would lead to.  A reply that brings
+something else (a refusal, mostly) folds the rest of the queue anew, but only until the old prediction and the new one
+meet, which in a mail transaction is one step for a refused RCPT and the rest of the transaction for a refused MAIL.
+So the work stays linear, whatever is refused.
+
+Every transition stands in a table below; nothing hides in code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+from .commands import (
+    Auth,
+    AuthResponse,
+    Bdat,
+    Burl,
+    Command,
+    Connect,
+    Data,
+    Ehlo,
+    EndOfData,
+    Etrn,
+    Expn,
+    Helo,
+    Help,
+    Lhlo,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    StartTls,
+    UnknownCommand,
+    Vrfy,
+    XClient,
+    XForward,
+)
+from .errors import LocalProtocolError
+
+
+class State(Enum):
+    """Where a session stands.  The value says it in words."""
+
+    START = "connected, and not greeted yet"
+    REFUSED = "refused by the greeting: QUIT is all that is left"
+    GREETED = "greeted, and no EHLO or HELO was accepted yet"
+    READY = "ready, and in no mail transaction"
+    MAIL = "in a mail transaction without a recipient"
+    RCPT = "in a mail transaction with at least one recipient"
+    DATA = "354 was given: content flows up to its final dot"
+    BDAT = "between two chunks of content"
+    FAILED = "a chunk was refused: the transaction has to be reset"
+    AUTH = "334 was given: the authentication exchange goes on"
+    TLS = "220 was given to STARTTLS: the TLS handshake is due"
+    CLOSED = "closed: by QUIT, by 421, or by the end of the stream"
+    ERROR = "broken: the peer has violated the protocol"
+
+    __hash__ = object.__hash__  # identity; Enum's own hashes the name, in Python, at ten times the price
+
+
+class LastBdat(Command):
+    """Stands in the table for a BDAT or BURL with LAST, as `EndOfData` does for the final dot."""
+
+    __slots__ = ()
+
+
+class TlsHandshake(Command):
+    """The pseudo-command that the completed TLS handshake answers."""
+
+    __slots__ = ()
+
+
+class BadLine(Command):
+    """What a server could make nothing of, and has to refuse."""
+
+    __slots__ = ()
+
+
+Kind = type[Command]
+Row = Mapping[int, State]
+Table = Mapping[State, Mapping[Kind, Row]]
+
+START: Final = State.START
+REFUSED: Final = State.REFUSED
+GREETED: Final = State.GREETED
+READY: Final = State.READY
+MAIL: Final = State.MAIL
+RCPT: Final = State.RCPT
+DATA: Final = State.DATA
+BDAT: Final = State.BDAT
+FAILED: Final = State.FAILED
+AUTH: Final = State.AUTH
+TLS: Final = State.TLS
+CLOSED: Final = State.CLOSED
+ERROR: Final = State.ERROR
+
+
+def _anytime(here: State, after_reset: State) -> dict[Kind, Row]:
+    """What may come at any time after the greeting.  RFC 5321 section 4.1.4."""
+    return {
+        Noop: {2: here},
+        Help: {2: here},
+        Vrfy: {2: here},
+        Expn: {2: here},
+        UnknownCommand: {2: here},
+        Rset: {2: after_reset},
+        Quit: {2: CLOSED},
+    }
+
+
+def _table(hello: dict[Kind, Row], unanswered_recipients: dict[Kind, Row]) -> tuple[Table, Table]:
+    chunks: dict[Kind, Row] = {Bdat: {2: BDAT, 4: FAILED, 5: FAILED}, LastBdat: {2: READY, 4: READY, 5: READY}}
+    transitions: dict[State, dict[Kind, Row]] = {
+        START: {Connect: {2: GREETED, 4: REFUSED, 5: REFUSED}},
+        REFUSED: {Quit: {2: CLOSED}},
+        GREETED: {**hello, **_anytime(GREETED, GREETED)},
+        READY: {
+            **hello,
+            **_anytime(READY, READY),
+            Mail: {2: MAIL},
+            StartTls: {2: TLS},
+            Auth: {2: READY, 3: AUTH},
+            Etrn: {2: READY},
+            XClient: {2: GREETED},
+            XForward: {2: READY},
+        },
+        MAIL: {**hello, **_anytime(MAIL, READY), Rcpt: {2: RCPT}},
+        RCPT: {**hello, **_anytime(RCPT, READY), Rcpt: {2: RCPT}, Data: {3: DATA}, **chunks},
+        DATA: {EndOfData: {2: READY, 4: READY, 5: READY}},
+        BDAT: {**hello, **_anytime(BDAT, READY), **chunks},
+        FAILED: {**hello, **_anytime(FAILED, READY)},
+        AUTH: {AuthResponse: {2: READY, 3: AUTH, 4: READY, 5: READY}},
+        TLS: {TlsHandshake: {2: GREETED}},
+        CLOSED: {},
+        ERROR: {},
+    }
+    late: dict[State, dict[Kind, Row]] = {
+        MAIL: unanswered_recipients,
+        FAILED: {LastBdat: {4: READY, 5: READY}},
+    }
+    return _frozen(transitions), _frozen(late)
+
+
+def _frozen(table: dict[State, dict[Kind, Row]]) -> Table:
+    return MappingProxyType(
+        {
+            state: MappingProxyType({kind: MappingProxyType(dict(row)) for kind, row in rows.items()})
+            for state, rows in table.items()
+        }
+    )
+
+
+# state -> command -> first digit of its reply -> next state.
+#
+# 4 and 5 are legal everywhere and change nothing unless they are listed; any other digit that is not listed is a
+# protocol error (250 to DATA, 354 to MAIL, 235 for a greeting); a command that is not listed is out of sequence (503).
+# Bdat and LastBdat stand for BURL, too (RFC 4468 section 3).
+#
+# The LATE tables hold what may be *answered* in a state in which it could not be *sent*: commands whose group was
+# already on its way when an earlier one was refused.  354 may be given although every recipient was refused, and the
+# client must then send a lone dot (RFC 2920 section 3.1); LMTP forbids it (RFC 2033 section 4.2).  The last chunk of
+# a transaction that has failed ends it (RFC 3030 section 2).
+TRANSITIONS, LATE = _table({Ehlo: {2: READY}, Helo: {2: READY}}, {Data: {3: DATA}})
+LMTP_TRANSITIONS, LMTP_LATE = _table({Lhlo: {2: READY}}, {})
+
+SERVICE_CLOSING: Final = 421
+"""The reply after which the server is gone, whatever it answers: every state goes to CLOSED.  RFC 5321 section 3.8."""
+
+ENDS_GROUP: Final[frozenset[Kind]] = frozenset(
+    {
+        Connect,
+        Ehlo,
+        Helo,
+        Lhlo,
+        StartTls,
+        Auth,
+        AuthResponse,
+        Data,
+        Noop,
+        Quit,
+        Vrfy,
+        Expn,
+        Help,
+        Etrn,
+        XClient,
+        XForward,
+        UnknownCommand,
+        BadLine,
+    }
+)
+"""Nothing may follow these until they are answered.  RFC 2920 section 3.1; of those that it does not name (AUTH,
+STARTTLS, HELP, ETRN, XCLIENT, XFORWARD and the unknown) their own documents say so, or say nothing."""
+
+TRANSACTION_STATES: Final[frozenset[State]] = frozenset({MAIL, RCPT, DATA, BDAT, FAILED})
+
+_NO_ROW: Final[Row] = MappingProxyType({})
+_NO_ROWS: Final[Mapping[Kind, Row]] = MappingProxyType({})
+
+
+def kind_of(command: Command) -> Kind:
+    """The row of the table that a command walks: its class, but for the last chunk and for BURL."""
+    kind = type(command)
+    if kind is Bdat or kind is Burl:
+        return LastBdat if command.last else Bdat  # type: ignore[attr-defined]
+    return kind
+
+
+def expected_digit(kind: Kind) -> int:
+    """The first digit of the reply that means success for now.  RFC 5321 section 4.3.2."""
+    return 3 if kind is Data else 2
+
+
+class Session:
+    """One session: the state, what is outstanding, and where that leads."""
+
+    __slots__ = ("_answered", "_late", "_owed", "_queue", "_table", "accepted", "predicted", "state")
+
+    state: State
+    """What the replies so far have confirmed."""
+    predicted: State
+    """Where the success of all that is outstanding will lead."""
+    accepted: int
+    """Recipients accepted in the current mail transaction."""
+
+    def __init__(self, *, lmtp: bool = False) -> None:
+        self._table = LMTP_TRANSITIONS if lmtp else TRANSITIONS
+        self._late = LMTP_LATE if lmtp else LATE
+        self.state = START
+        self.accepted = 0
+        # Entries are (command, kind, state that its success leads to); those before _answered are dealt with, and
+        # dropped together when the queue has run empty, so that taking one is cheap and an idle session small.
+        self._queue: list[tuple[Command, Kind, State]] = []
+        self._answered = 0
+        self._owed = 0
+        self.predicted = START
+        self._push(Connect(), Connect)  # the greeting answers this
+
+    @property
+    def lmtp(self) -> bool:
+        """True where the session speaks LMTP.  RFC 2033."""
+        return self._table is LMTP_TRANSITIONS
+
+    @property
+    def outstanding(self) -> tuple[Command, ...]:
+        """The commands that are not answered yet, oldest first."""
+        return tuple(entry[0] for entry in self._entries())
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while anything is outstanding."""
+        return bool(self._queue)
+
+    @property
+    def waiting(self) -> int:
+        """How many commands are outstanding."""
+        return len(self._queue) - self._answered
+
+    @property
+    def first(self) -> tuple[Command, Kind]:
+        """The command that the next reply answers, and its kind.  Only while `is_waiting`."""
+        command, kind, _ = self._queue[self._answered]
+        return command, kind
+
+    def objection(self, kind: Kind, *, pipelining: bool) -> str | None:
+        """Why a command may not come now, as a sentence; None where it may."""
+        if self._queue:
+            last = self._queue[-1][1]
+            if last in ENDS_GROUP:
+                return f"{_name(last)} is not answered yet, and nothing may follow it before (RFC 2920 section 3.1)"
+            if not pipelining:
+                return f"{_name(last)} is not answered yet, and PIPELINING was not offered (RFC 2920 section 3)"
+        if kind not in self._table[self.predicted]:
+            return f"{_name(kind)} is out of sequence here: {self.predicted.value}"
+        return None
+
+    def command(self, command: Command, *, pipelining: bool = True) -> None:
+        """A command was sent (client) or received (server).  LocalProtocolError where it may not come now."""
+        kind = kind_of(command)
+        objection = self.objection(kind, pipelining=pipelining)
+        if objection is not None:
+            raise LocalProtocolError(objection)
+        self._push(command, kind)
+
+    def bad_command(self, command: Command) -> None:
+        """A server received what it has to refuse, out of sequence or otherwise: it owes a reply all the same."""
+        self._push(command, kind_of(command))
+
+    def reply(self, code: int) -> tuple[Command, Kind, State]:
+        """A reply came (client) or was given (server): the command that it answers, its kind, the state before.
+
+        Raises `LocalProtocolError` where the table has no place for it.
+        """
+        if not self._queue:
+            raise LocalProtocolError(f"a reply {code} that no command asked for")
+        before = self.state
+        command, kind, predicted = self._queue[self._answered]
+        if code == SERVICE_CLOSING:
+            self._pop()
+            self.close()
+            return command, kind, before
+        after = self._next_state(kind, code)
+        if self._owes_more(kind):
+            return command, kind, before
+        self._pop()
+        self._enter(after, kind, code)
+        if after is not predicted:
+            self._predict_anew()
+        return command, kind, before
+
+    def tls_established(self) -> None:
+        """The TLS handshake is done.  RFC 3207 section 4.2: as if the greeting had just been given."""
+        rows = self._table[self.state]
+        if TlsHandshake not in rows:
+            raise LocalProtocolError(f"no TLS handshake is due: {self.state.value}")
+        self.state = self.predicted = rows[TlsHandshake][2]
+
+    def close(self) -> None:
+        """The session is over; what is outstanding stays so."""
+        self.state = self.predicted = CLOSED
+
+    def fail(self) -> None:
+        """The peer has broken the protocol."""
+        self.state = self.predicted = ERROR
+
+    def _next_state(self, kind: Kind, code: int) -> State:
+        digit = code // 100
+        row = self._table[self.state].get(kind)
+        if row is None:
+            row = self._late.get(self.state, _NO_ROWS).get(kind, _NO_ROW)
+        after = row.get(digit)
+        if after is not None:
+            return after
+        if digit in (4, 5):
+            return self.state
+        raise LocalProtocolError(f"{code} is no answer to {_name(kind)} here: {self.state.value}")
+
+    def _owes_more(self, kind: Kind) -> bool:
+        """LMTP: the end of the content owes one reply for each accepted recipient.  RFC 2033 section 4.2."""
+        if not self.lmtp or not (kind is EndOfData or (kind is LastBdat and self.state is not FAILED)):
+            return False
+        if not self._owed:
+            self._owed = self.accepted
+        self._owed -= 1
+        return self._owed > 0
+
+    def _enter(self, after: State, kind: Kind, code: int) -> None:
+        if kind is Rcpt and code < 300:
+            self.accepted += 1
+        elif after not in TRANSACTION_STATES:
+            self.accepted = 0
+        self.state = after
+
+    def _entries(self) -> Iterator[tuple[Command, Kind, State]]:
+        return (self._queue[i] for i in range(self._answered, len(self._queue)))
+
+    def _push(self, command: Command, kind: Kind) -> None:
+        self.predicted = self._success(self.predicted, kind)
+        self._queue.append((command, kind, self.predicted))
+
+    def _pop(self) -> None:
+        self._answered += 1
+        if self._answered == len(self._queue):
+            self._queue.clear()
+            self._answered = 0
+
+    def _success(self, state: State, kind: Kind) -> State:
+        return self._table[state].get(kind, _NO_ROW).get(expected_digit(kind), state)
+
+    def _predict_anew(self) -> None:
+        state = self.state
+        queue = self._queue
+        for i in range(self._answered, len(queue)):
+            command, kind, predicted = queue[i]
+            state = self._success(state, kind)
+            if state is predicted:
+                return
+            queue[i] = (command, kind, state)
+        self.predicted = state
+
+
+def _name(kind: Kind) -> str:
+    return kind.verb or kind.__name__

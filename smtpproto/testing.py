@@ -1,0 +1,140 @@
+"""Pure helpers for tests: run two flows against each other in memory, and cut streams into pieces.
+
+>>> from smtpproto import ConnectOptions, Connector, Service, ServiceSession, flows, testing
+>>> client = flows.connect(Connector(ConnectOptions(host="mx.example")))
+>>> testing.link(client, flows.serve(ServiceSession(Service("mx.example")))).extended
+True
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from .addresses import AddressLiteral
+from .errors import ErrorCode, NotTls, TransportError
+from .events import Event
+from .flows import Ask, Close, Dial, Effect, Flow, Receive, Send, StartTls
+from .replies import Reply
+from .sasl import Verify
+
+T = TypeVar("T")
+Answer = Callable[[Event | Verify], Reply | bool | None]
+Cut = Callable[[bytes], Iterable[bytes]]
+
+
+def whole(data: bytes) -> list[bytes]:
+    """Not cut at all."""
+    return [data]
+
+
+def octets(data: bytes) -> list[bytes]:
+    """Cut into single octets."""
+    return [data[i : i + 1] for i in range(len(data))]
+
+
+def pieces(data: bytes, cuts: Iterable[int]) -> list[bytes]:
+    """Cut at these positions, in any order; those that lie outside are left out, and so are empty pieces."""
+    positions = sorted({0, len(data), *(cut for cut in cuts if 0 < cut < len(data))})
+    return [data[start:end] for start, end in zip(positions, positions[1:], strict=False)]
+
+
+class Deadlock(AssertionError):
+    """Both sides wait for each other."""
+
+
+def accept(subject: Event | Verify) -> Reply | bool | None:
+    """The program that leaves all to the defaults, and knows no user."""
+    return False if isinstance(subject, Verify) else None
+
+
+def link(client: Flow[T], server: Flow[None], *, answer: Answer = accept, cut: Cut = whole) -> T:
+    """Run a client's flow against a server's, to the end of the client's; its result.
+
+    ``answer`` is the server's program; ``cut`` says in which pieces what is sent arrives.  TLS is pretended: it begins
+    where both sides ask for it, and plaintext that meets it is a `NotTls`, as it would be.  Raises what the client's
+    flow raises, what the server's flow raises before, and `Deadlock`.
+    """
+    here, there = _Side(client), _Side(server)
+    here.peer, there.peer = there, here
+    try:
+        while not here.done:
+            progress = here.step(answer, cut)
+            if not there.done:
+                progress = there.step(answer, cut) or progress
+            if not progress:
+                raise Deadlock(f"the client waits for {here.effect!r}, the server for {there.effect!r}")
+        while not there.done and there.step(answer, cut):
+            pass
+        result: T = here.result
+        return result
+    finally:
+        client.close()
+        server.close()
+
+
+class _Side:
+    def __init__(self, flow: Flow[Any]) -> None:
+        self.flow = flow
+        self.inbox: deque[bytes] = deque()
+        self.closed = False
+        self.done = False
+        self.result: Any = None
+        self.peer: _Side = self
+        self.effect: Effect | None = None
+        self._go(lambda: next(flow))
+
+    def step(self, answer: Answer, cut: Cut) -> bool:
+        """Do what the flow needs, if it can be done now."""
+        match self.effect:
+            case Send(_, data):
+                if not self.peer.gone:
+                    self.peer.inbox.extend(cut(data))
+                return self._send(None)
+            case Receive():
+                return self._receive()
+            case StartTls():
+                return self._start_tls()
+            case Ask(_, subject):
+                return self._send(answer(subject))
+            case Close():
+                self.closed = True
+                return self._send(None)
+            case Dial():
+                return self._send(AddressLiteral.of("127.0.0.1"))
+            case _:
+                raise TypeError(f"{self.effect!r} is no effect")
+
+    @property
+    def gone(self) -> bool:
+        return self.closed or self.done
+
+    def _receive(self) -> bool:
+        if self.inbox:
+            return self._send(self.inbox.popleft())
+        return self._send(b"") if self.peer.gone else False
+
+    def _start_tls(self) -> bool:
+        if self.inbox:
+            return self._throw(NotTls("plaintext where TLS is due"))
+        if self.peer.gone:
+            return self._throw(TransportError("closed in the TLS handshake", ErrorCode.CLOSED_BY_PEER))
+        if isinstance(self.peer.effect, StartTls) and not self.peer.inbox:
+            self._send(None)
+            self.peer._send(None)
+            return True
+        return False
+
+    def _send(self, value: object) -> bool:
+        return self._go(lambda: self.flow.send(value))
+
+    def _throw(self, error: TransportError) -> bool:
+        return self._go(lambda: self.flow.throw(error))
+
+    def _go(self, advance: Callable[[], Effect]) -> bool:
+        try:
+            self.effect = advance()
+        except StopIteration as stop:
+            self.done, self.effect, self.result = True, None, stop.value
+        return True

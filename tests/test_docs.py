@@ -1,0 +1,208 @@
+"""Every block of code in the documentation is run; docs/contributing.md says how, to those who write them."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shlex
+import socket
+import ssl
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tests.docs_server import ExampleDomain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if not {"_build", "generated"} & set(path.parts)),
+]
+
+NOT_RUN = frozenset({"text", "toml", "diff", "mermaid"})
+SHOWN = frozenset({"cd", "git"})
+"""Commands that a reader needs and that nothing here can check."""
+
+
+class Block(NamedTuple):
+    path: Path
+    line: int
+    language: str
+    code: str
+    continues: bool
+
+    def __str__(self) -> str:
+        return f"{self.path.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(path: Path, text: str) -> Iterator[Block]:
+    """The fenced blocks of a page of Markdown."""
+    lines = text.splitlines()
+    number = 0
+    while number < len(lines):
+        opening = re.match(r" *(`{3,}|~{3,})(.*)$", lines[number])
+        if opening is None:
+            number += 1
+            continue
+        before = next((line for line in reversed(lines[:number]) if line.strip()), "")
+        first = number + 1
+        number = first
+        while not lines[number].strip().startswith(opening[1]):
+            number += 1
+        code = "\n".join(lines[first:number]) + "\n"
+        yield Block(path, first, opening[2].strip(), code, before.strip() == "<!-- continues -->")
+        number += 1
+
+
+def chains() -> Iterator[list[Block]]:
+    """The blocks that are to be run, each with those that it continues."""
+    for path in PAGES:
+        chain: list[Block] = []
+        for block in blocks_of(path, path.read_text(encoding="utf-8")):
+            if block.language in NOT_RUN or block.language.startswith("{"):  # Sphinx reads those in braces
+                continue
+            chain = [*chain, block] if block.continues else [block]
+            yield chain
+
+
+@pytest.fixture(scope="module")
+def example() -> Iterator[ExampleDomain]:
+    with ExampleDomain() as domain:
+        yield domain
+
+
+@pytest.mark.parametrize("chain", chains(), ids=lambda chain: str(chain[-1]))
+def test_block(chain: list[Block], example: ExampleDomain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    example.patch(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for block in chain:
+        RUNNERS[block.language](block, namespace)
+
+
+def run_python(block: Block, namespace: dict[str, Any]) -> None:
+    # Moved down, so that a traceback names the line of the page.
+    exec(compile("\n" * block.line + block.code, str(block.path), "exec"), namespace)
+
+
+def run_session(block: Block, namespace: dict[str, Any]) -> None:
+    session = doctest.DocTestParser().get_doctest(block.code, namespace, str(block), str(block.path), block.line)
+    assert session.examples, f"{block} holds no >>>"
+    report: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    runner.run(session, out=report.append, clear_globs=False)
+    assert not runner.failures, "".join(report)
+    namespace.update(session.globs)
+
+
+def run_commands(block: Block, namespace: dict[str, Any]) -> None:
+    commands = [line.removeprefix("$ ") for line in block.code.splitlines() if line.startswith("$ ")]
+    assert commands, f"{block}: a command begins with `$ `, what it prints does not"
+    for command in commands:
+        words = shlex.split(command, comments=True)
+        environment: dict[str, str] = {}
+        while words and (assignment := re.fullmatch(r"([A-Z_]+)=(.*)", words[0])):
+            environment[assignment[1]] = assignment[2]
+            del words[0]
+        run_command(words, environment)
+
+
+def run_command(words: list[str], environment: dict[str, str]) -> None:
+    match words:
+        case ["make", *targets]:
+            there = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+            assert {target for target in targets if "=" not in target} <= set(there)
+        case ["pip", "install", *packages]:
+            for package in packages:
+                check_package(package)
+        case ["smtpproto", *arguments]:
+            run_smtpproto(arguments, environment)
+        case [name, *_] if name in SHOWN:
+            pass
+        case _:
+            pytest.fail(f"the tests do not know what to make of the command {shlex.join(words)}")
+
+
+def check_package(package: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = re.fullmatch(r"([a-z-]+)(?:\[([a-z,]+)\])?", package)
+    assert wanted is not None, package
+    assert wanted[1] == project["name"]
+    assert set((wanted[2] or "").split(",")) - {""} <= set(project["optional-dependencies"])
+
+
+def run_smtpproto(arguments: list[str], environment: dict[str, str]) -> None:
+    from smtpproto_adapters import cli
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        try:
+            status = cli.main(arguments)
+        except SystemExit as stop:
+            status = stop.code
+    assert not status, f"smtpproto {shlex.join(arguments)} ended with {status}"
+
+
+RUNNERS = {"python": run_python, "pycon": run_session, "console": run_commands}
+
+
+# And the same for the pages as such.
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if not re.match(r"[a-z]+:", target):
+            assert (path.parent / target).exists(), f"{path.relative_to(ROOT)} links to {target}"
+
+
+# The runner itself.
+
+
+def test_blocks_are_found() -> None:
+    page = "# A\n\n```python\nx = 1\n```\n\n<!-- continues -->\n\n```pycon\n>>> x\n1\n```\n\n````text\n```\n````\n"
+    first, second, third = blocks_of(ROOT / "A.md", page)
+    assert (first.line, first.language, first.code, first.continues) == (3, "python", "x = 1\n", False)
+    assert (second.language, second.continues) == ("pycon", True)
+    assert third.code == "```\n"
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        Block(ROOT / "A.md", 1, "python", "assert 1 == 2", False),
+        Block(ROOT / "A.md", 1, "pycon", ">>> 1 + 1\n3\n", False),
+        Block(ROOT / "A.md", 1, "console", "$ make nothing\n", False),
+        Block(ROOT / "A.md", 1, "console", "$ smtpproto conect\n", False),
+        Block(ROOT / "A.md", 1, "console", "$ pip install smtpproto\n", False),
+        Block(ROOT / "A.md", 1, "console", "$ pip install smtpproto-sansio[tro]\n", False),
+        Block(ROOT / "A.md", 1, "console", "make test\n", False),
+        Block(ROOT / "A.md", 1, "console", "$ rm -rf /\n", False),
+    ],
+    ids=lambda block: block.code.strip(),
+)
+def test_wrong_blocks_fail(block: Block) -> None:
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        RUNNERS[block.language](block, {})
+
+
+def test_an_example_host_is_a_real_server(example: ExampleDomain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which the default context trusts; any other name is not found, lest the tests want a network."""
+    example.patch(monkeypatch)
+    with (
+        socket.create_connection(("mx.example", 465), timeout=10) as plain,
+        ssl.create_default_context().wrap_socket(plain, server_hostname="mx.example") as stream,
+    ):
+        assert stream.recv(4) == b"220 "
+    with pytest.raises(OSError, match=r"www\.python\.org"):
+        socket.create_connection(("www.python.org", 25), timeout=10)
+    assert os.environ["SSL_CERT_FILE"]
