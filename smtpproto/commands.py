@@ -335,11 +335,6 @@ class Mail(_Envelope):
         "other",
     )
     __slots__ = (*__match_args__, "_used")
-        "reverse_path",
-        *(row.field for row in MAIL_PARAMETERS.values()),
-        "other",
-        "_used",
-    )
     verb = "MAIL"
 
     reverse_path: str
@@ -424,11 +419,6 @@ class Rcpt(_Envelope):
         "other",
     )
     __slots__ = (*__match_args__, "_used")
-        "forward_path",
-        *(row.field for row in RCPT_PARAMETERS.values()),
-        "other",
-        "_used",
-    )
     verb = "RCPT"
 
     forward_path: str
