@@ -133,7 +133,7 @@ class Mailbox(Value):
         """
         if not self.local_part.startswith('"'):
             return self.local_part
-        return grammar.QUOTED_PAIR.sub(r"\1", self.local_part[1:-1])
+        return grammar.unquote(self.local_part[1:-1])
 
     def with_ascii_domain(self, encode: Callable[[str], str | bytes]) -> Mailbox:
         """The same mailbox with A-labels for U-labels, for a server without SMTPUTF8.
@@ -164,6 +164,8 @@ def parse_domain(text: str) -> str:
     Raises LocalProtocolError.
     """
     domain = require(grammar.DOMAIN, text, "the domain")
+    if not grammar.MAPPED_TO_DOTS.isdisjoint(domain):
+        raise LocalProtocolError(f"the domain {shown(domain)} has a full stop that is no dot")
     if len(domain) > limits.DOMAIN_LABEL or not domain.isascii():
         _check_octets("the domain", domain, limits.DOMAIN)
         for label in domain.split("."):
@@ -217,7 +219,7 @@ def split_path(text: str, *, lenient: bool = False) -> tuple[str, str]:
         match = grammar.BARE_PATH_START.match(text)
     if match is None:
         raise LocalProtocolError(f"{shown(text)} does not begin with a path in angle brackets")
-    return match[1], text[match.end() :]
+    return match[1] or "", text[match.end() :]
 
 
 def parse_path(text: str, *, reverse: bool) -> str:

@@ -50,9 +50,10 @@ from .events import (
 from .extensions import NO_EXTENSIONS
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
 from .replies import Reply, ReplyParser
-from .states import CLOSED, DATA, SERVICE_CLOSING, TLS, Kind, LastBdat, kind_of
+from .states import CLOSED, DATA, FAILED, SERVICE_CLOSING, TLS, Kind, LastBdat, kind_of
 
 _MAY_COME_UNASKED: Final = frozenset(b"45")
+_UNASKED: Final = "a reply that no command asked for"
 
 _TIMEOUT_OF: Final[Mapping[Kind, str]] = {
     Connect: "greeting",
@@ -129,7 +130,8 @@ class ClientConnection(Connection, role=Role.CLIENT):
         return sequence or self._not_offered(command, kind)
 
     def _send_content(self, data: bytes) -> bytes:
-        if self._chunk_left:
+        # A chunk goes on also when it was refused already; but not when the server has left.
+        if self._chunk_left and self.state is not CLOSED:
             if len(data) > self._chunk_left:
                 raise LocalProtocolError(f"{len(data)} octets for a chunk that has room for {self._chunk_left}")
             self._chunk_left -= len(data)
@@ -139,10 +141,10 @@ class ClientConnection(Connection, role=Role.CLIENT):
         return super()._send_content(data)
 
     def _send(self, message: Command | Reply) -> bytes:
-        if isinstance(message, Reply):
-            raise LocalProtocolError("a client sends commands, not replies")
+        if not isinstance(message, Command):
+            raise LocalProtocolError(f"a client sends commands, and a {type(message).__name__} is none")
         if (self._lines or self._parser.in_progress) and not self._session.is_waiting and self.state is not CLOSED:
-            raise self._fail(RemoteProtocolError("a reply that no command asked for", self._unread()))
+            raise self._fail(RemoteProtocolError(_UNASKED, self._unread()))
         objection = self.objection(message)
         if objection is not None:
             raise LocalProtocolError(objection)
@@ -159,8 +161,9 @@ class ClientConnection(Connection, role=Role.CLIENT):
 
     def _end_of_content(self) -> bytes:
         assert self._stuffer is not None
-        stuffer, self._stuffer = self._stuffer, None
-        return stuffer.end()
+        data = self._stuffer.end()
+        self._stuffer = None
+        return data
 
     def _content_begins(self) -> None:
         self._stuffer = Stuffer(self._line_ends)
@@ -176,6 +179,8 @@ class ClientConnection(Connection, role=Role.CLIENT):
 
     def _deadline(self) -> float | None:
         session = self._session
+        if self._chunk_left:
+            return self.timeouts.data_block
         if not session.is_waiting:
             return self.timeouts.data_block if session.state is DATA else None
         seconds: float | None = getattr(self.timeouts, _TIMEOUT_OF.get(session.first[1], "other"))
@@ -188,8 +193,8 @@ class ClientConnection(Connection, role=Role.CLIENT):
         while True:
             if not parser.in_progress:
                 self._reply_position = lines.consumed
-                if lines and not session.is_waiting and lines.first() not in _MAY_COME_UNASKED:
-                    raise RemoteProtocolError("a reply that no command asked for", lines.peek(256))
+                if lines and lines.first() not in _MAY_COME_UNASKED and self._is_unsolicited():
+                    raise RemoteProtocolError(_UNASKED, lines.peek(256))
             line = lines.next_line()
             if line is None:
                 return self._no_whole_line()
@@ -207,7 +212,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
 
     def _answer(self, reply: Reply) -> Event:
         session = self._session
-        if not session.is_waiting or self._came_before_its_command():
+        if self._is_unsolicited():
             return self._unsolicited(reply)
         waiting = session.waiting
         recipient = self._recipient()
@@ -226,12 +231,15 @@ class ClientConnection(Connection, role=Role.CLIENT):
     def _unsolicited(self, reply: Reply) -> Event:
         # RFC 5321 section 3.8 lets a server say 421 unasked; some say another 4yz or 5yz when they lose patience.
         if reply.is_positive or reply.is_intermediate:
-            raise RemoteProtocolError("a reply that no command asked for", bytes(reply))
+            raise RemoteProtocolError(_UNASKED, bytes(reply))
         self._session.close()
         self._last_reply = reply
         return ServiceClosing(Unsolicited(), reply)
 
-    def _came_before_its_command(self) -> bool:
+    def _is_unsolicited(self) -> bool:
+        """Nothing waits for the reply that is being read, or what waits was sent when it had begun to arrive."""
+        if not self._session.is_waiting:
+            return True
         if not self._sent_behind:
             return False
         number, position = self._sent_behind[0]
@@ -255,7 +263,8 @@ class ClientConnection(Connection, role=Role.CLIENT):
 
     def _recipient(self) -> str | None:
         """LMTP: whose turn it is to get a reply for the end of the content.  RFC 2033 section 4.2."""
-        if self._recipients and self._session.first[1] in (EndOfData, LastBdat):
+        session = self._session
+        if self._recipients and session.state is not FAILED and session.first[1] in (EndOfData, LastBdat):
             return self._recipients.popleft()
         return None
 

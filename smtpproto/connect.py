@@ -6,8 +6,9 @@ them with the commands of the handshake:
 
     greeting -> EHLO (or HELO) -> STARTTLS -> EHLO again -> authentication -> `Connected`
 
-An event always comes out before what it leads to: a refusal is seen as the reply that it is, and only the next call
-raises `ConnectFailed`.
+An event always comes out before what it leads to.  A refusal is seen as the reply that it is, and only the next call of
+``next_event()`` raises `ConnectFailed`; the command that answers an event is sent (and ``on_send`` sees it) by the next
+call of ``data_to_send()`` or ``next_event()``, whichever is first.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, IntFlag
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from .addresses import AddressLiteral
 from .authenticate import Authenticator
 from .client import ClientConnection
 from .commands import Command, Ehlo, Helo, Lhlo, Quit, StartTls
-from .errors import ErrorCode, LocalProtocolError
+from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from .events import (
     AuthChallenge,
     AuthFailed,
@@ -40,10 +41,12 @@ from .events import (
 )
 from .extensions import Extensions
 from .failures import AuthenticationFailed, ConnectFailed, Stage
-from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
+from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DOMAIN, DOMAIN_LABEL, Limits, Timeouts
 from .replies import Reply
-from .sasl import ClientMechanism, Credentials
+from .sasl import ClientMechanism, Credentials, choose
 from .values import Value, set_field
+
+T = TypeVar("T")
 
 
 class Security(Enum):
@@ -69,9 +72,12 @@ class Option(IntFlag):
     SECURE = 4096
     """TLS is required; by STARTTLS, which implies EXTENDED, where SECURE_IMPLICIT is not set."""
     SECURE_IMPLICIT = 8192
-    """TLS before the first octet.  Implies SECURE."""
+    """TLS before the first octet.  Implies SECURE, and excludes SECURE_FALLBACK."""
     SECURE_FALLBACK = 32768
-    """TLS by STARTTLS where it is offered, plaintext where not.  Implies EXTENDED."""
+    """TLS by STARTTLS where it is offered, plaintext where not; also together with SECURE.  Implies EXTENDED."""
+
+
+_KNOWN_FLAGS: Final = int(Option.EXTENDED | Option.SECURE | Option.SECURE_IMPLICIT | Option.SECURE_FALLBACK)
 
 
 SMTP_PORT: Final = 25
@@ -96,6 +102,7 @@ _URL: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _PERCENT: Final = re.compile(r"%([0-9A-Fa-f]{2})|%")
+_NOT_IN_HOST: Final = re.compile("[\0-\x20\x7f\ud800-\udfff]")
 
 
 def _invalid(message: str) -> ConnectFailed:
@@ -133,7 +140,7 @@ class Target(Value):
     @property
     def is_submission(self) -> bool:
         """True at the ports of message submission.  RFC 6409, RFC 8314."""
-        return not self.lmtp and self.port in (SUBMISSION_PORT, SUBMISSIONS_PORT)
+        return not self.lmtp and self.path is None and self.port in (SUBMISSION_PORT, SUBMISSIONS_PORT)
 
 
 class ConnectOptions(Value):
@@ -265,24 +272,27 @@ class ConnectOptions(Value):
         given = locals()
         for name in self.__match_args__:
             set_field(self, name, given[name])
-        set_field(self, "mechanisms", None if mechanisms is None else tuple(mechanisms))
-        set_field(self, "mask", tuple(mask))
+        set_field(self, "mechanisms", None if mechanisms is None else _tuple_of(mechanisms))
+        set_field(self, "mask", _tuple_of(mask))
 
     @classmethod
     def from_flags(cls, *, options: Option | int = Option.NONE, **others: Any) -> ConnectOptions:
         """The same with ``security`` and ``extended`` spelled as flags, which then say all: no default is left.
 
+        But LMTP has nothing but LHLO, with and without EXTENDED.
+
         Raises `ConnectFailed` (INVALID_ARGUMENT) for flags that are not known or contradict each other.
         """
-        security, extended = _security_of_flags(options, others.get("port"))
-        return cls(security=security, extended=extended, **others)
+        security, extended = _security_of_flags(int(options), others.get("port"))
+        return cls(security=security, extended=extended or bool(others.get("lmtp")), **others)
 
     @classmethod
     def from_url(cls, url: str, **others: Any) -> ConnectOptions:
         """Read ``scheme://[user[:password]@]host[:port]``, or ``lmtp:///path/of/socket``.
 
-        The schemes are smtp, smtps, submission, submissions and lmtp.  ``others`` are further options, and go before
-        what the URL says.  Raises `ConnectFailed` (INVALID_ARGUMENT).
+        The schemes are smtp, smtps, submission, submissions and lmtp; submission means STARTTLS, except at port 465,
+        where TLS is implicit.  ``others`` are further options, and go before what the URL says.  Raises
+        `ConnectFailed` (INVALID_ARGUMENT).
         """
         match = _URL.fullmatch(url)
         scheme = match["scheme"].lower() if match else ""
@@ -292,9 +302,9 @@ class ConnectOptions(Value):
                 "as its scheme"
             )
         fields: dict[str, Any] = {
-            "host": match["ipv6"] or _percent_decoded(match["host"]),
+            "host": _ipv6(match["ipv6"]) or _percent_decoded(match["host"]),
             "path": _percent_decoded(match["path"]),
-            "port": int(match["port"]) if match["port"] else scheme,
+            "port": int(match["port"] or 0) or scheme,
             "username": _percent_decoded(match["user"]) or None,
             "password": _percent_decoded(match["password"]) or None,
             "lmtp": scheme == "lmtp",
@@ -303,7 +313,7 @@ class ConnectOptions(Value):
             raise _invalid(f"a URL with the scheme {scheme} needs a host; only lmtp goes to a unix socket")
         if scheme in ("smtps", "submissions"):
             fields["security"] = Security.IMPLICIT
-        elif scheme == "submission":
+        elif scheme == "submission" and fields["port"] != SUBMISSIONS_PORT:
             fields["security"] = Security.REQUIRED
         return cls(**{**fields, **others})
 
@@ -315,12 +325,12 @@ class ConnectOptions(Value):
     def has_credentials(self) -> bool:
         """True where there is something to authenticate with."""
         own = self.mechanisms is not None and any(not isinstance(each, str) for each in self.mechanisms)
-        return self.username is not None or self.token is not None or own
+        return bool(self.username) or self.token is not None or own
 
     @property
     def credentials(self) -> Credentials | None:
         """What to authenticate with; None where there is nothing.  Raises `LocalProtocolError` where it is unfit."""
-        if self.username is None and self.token is None:
+        if not self.username and self.token is None:
             return None
         return Credentials(self.username or "", self.password, authorization_id=self.authorization_id, token=self.token)
 
@@ -332,25 +342,30 @@ class ConnectOptions(Value):
     def resolve(self) -> Target:
         """Settle every default.  Raises `ConnectFailed` (INVALID_ARGUMENT) where the options make no sense."""
         host, host_name = self._hosts()
+        path = self.path or None
         port = self.port_number()
         security = self.security if self.security is not None else self._default_security(port)
         if not port:
             port = SUBMISSIONS_PORT if security is Security.IMPLICIT else SMTP_PORT
             port = LMTP_PORT if self.lmtp else port
         extended = True if self.extended is None else self.extended
-        target = Target(host, port, self.path, host_name, security, extended, self.lmtp)
+        target = Target(host, port, path, host_name, security, extended, self.lmtp)
         self._check(target)
         return target
 
     def _hosts(self) -> tuple[str, str]:
-        if self.path is not None:
-            return "", self.host or self.host_name or "localhost"
+        """What to dial, and what the certificate must be for."""
+        if self.path:
+            _check_path(self.path)
+            return "", _checked_host("host", self.host or self.host_name or "localhost")
         if self.host:
-            return self.host, self.host
-        dialled = self.host_address or self.host_name
+            host = _checked_host("host", self.host)
+            return host, host
+        name = _checked_host("host_name", self.host_name) if self.host_name else ""
+        dialled = _checked_host("host_address", self.host_address) if self.host_address else name
         if not dialled:
             raise _invalid("no host: give host, host_name or host_address")
-        return dialled, self.host_name or dialled
+        return dialled, name or dialled
 
     def port_number(self) -> int:
         """The port given, as a number; 0 where none is."""
@@ -362,12 +377,14 @@ class ConnectOptions(Value):
             if not (name.isascii() and name.isdigit() and len(name) <= 5):
                 raise _invalid(f"port is {port!r}: it must be a number or one of {', '.join(SERVICES)}")
             port = int(name)
-        if port is not None and not 0 <= port <= 65535:
+        if port is None:
+            return 0
+        if not 0 <= port <= 65535:
             raise _invalid(f"port is {port}: it must be between 0 and 65535")
-        return port or 0
+        return port
 
     def _default_security(self, port: int) -> Security:
-        if self.path is not None:
+        if self.path:
             return Security.NONE
         if port == SUBMISSIONS_PORT:
             return Security.IMPLICIT
@@ -378,44 +395,80 @@ class ConnectOptions(Value):
         return Security.OPPORTUNISTIC
 
     def _check(self, target: Target) -> None:
-        if not target.extended and target.security in (Security.REQUIRED, Security.OPPORTUNISTIC):
-            raise _invalid("STARTTLS needs EHLO: give extended=True, or security NONE or IMPLICIT")
-        if not target.extended and self.authenticate:
-            raise _invalid("authentication needs EHLO: give extended=True, or leave authenticate out")
-        if target.lmtp and not target.extended:
-            raise _invalid("LMTP has no HELO: leave extended out")
+        self._check_extended(target)
         if target.lmtp and target.port == SMTP_PORT and target.path is None:
             raise _invalid("LMTP must not be used at port 25 (RFC 2033 section 5)")
         if self.authenticate and not self.has_credentials:
             raise _invalid("authenticate=True needs a username, a token or a mechanism")
-        if self.timeout is not None and not self.timeout >= 0:
+        if not self.username and (self.password is not None or (self.authorization_id and self.token is None)):
+            raise _invalid("a password or an authorization_id without a username: give both")
+        if self.timeout is not None and not 0 <= self.timeout < float("inf"):
             raise _invalid(f"timeout is {self.timeout}: it must be 0 (for ever) or more seconds")
         try:
-            _ = self.credentials
+            # Nothing is offered yet: this tells only whether the credentials and the mechanisms are any at all.
+            choose((), self.credentials, secure=True, allow_plaintext=True, mechanisms=self.mechanisms)
             Ehlo(self.client_name if self.client_name is not None else "localhost")
         except LocalProtocolError as error:
             raise _invalid(str(error)) from None
 
+    def _check_extended(self, target: Target) -> None:
+        if target.extended:
+            return
+        if target.lmtp:
+            raise _invalid("LMTP has no HELO: leave extended out")
+        if target.security in _STARTTLS:
+            raise _invalid("STARTTLS needs EHLO: give extended=True, or security NONE or IMPLICIT")
+        if self.authenticate:
+            raise _invalid("authentication needs EHLO: give extended=True, or leave authenticate out")
+
+
+_STARTTLS: Final = frozenset({Security.REQUIRED, Security.OPPORTUNISTIC})
+
 
 def _security_of_flags(options: int, port: object) -> tuple[Security, bool]:
-    known = Option.EXTENDED | Option.SECURE | Option.SECURE_IMPLICIT | Option.SECURE_FALLBACK
-    if options & ~known:
-        raise _invalid(f"options is {int(options)}: it has bits that mean nothing")
-    implicit = bool(options & Option.SECURE_IMPLICIT) or _is_implicit_port(port)
-    extended = bool(options & Option.EXTENDED)
-    if implicit:
-        if options & Option.SECURE_FALLBACK:
-            raise _invalid("implicit TLS has no fallback: leave out SECURE_FALLBACK")
+    if options & ~_KNOWN_FLAGS:
+        raise _invalid(f"options is {options}: it has bits that mean nothing")
+    implicit, fallback = options & Option.SECURE_IMPLICIT, options & Option.SECURE_FALLBACK
+    if implicit and fallback:
+        raise _invalid("implicit TLS has no fallback: leave out SECURE_FALLBACK, or SECURE_IMPLICIT")
+    by_starttls = not implicit and options & (Option.SECURE | Option.SECURE_FALLBACK)
+    extended = bool(options & Option.EXTENDED or by_starttls)
+    if implicit or _is_implicit_port(port):
         return Security.IMPLICIT, extended
-    if options & Option.SECURE_FALLBACK:
-        return Security.OPPORTUNISTIC, True
-    if options & Option.SECURE:
-        return Security.REQUIRED, True
-    return Security.NONE, extended
+    if fallback:
+        return Security.OPPORTUNISTIC, extended
+    return (Security.REQUIRED if by_starttls else Security.NONE), extended
 
 
 def _is_implicit_port(port: object) -> bool:
     return isinstance(port, int | str) and ConnectOptions(port=port).port_number() == SUBMISSIONS_PORT
+
+
+def _tuple_of(items: Iterable[T]) -> tuple[T, ...]:
+    """A text is one item, not one for each of its letters."""
+    return (cast("T", items),) if isinstance(items, str) else tuple(items)
+
+
+def _checked_host(field: str, host: str) -> str:
+    """Only what no resolver could take is refused here: names in use break the rules for names."""
+    labels = host.removesuffix(".").split(".")
+    if _NOT_IN_HOST.search(host) or len(host) > DOMAIN or not all(0 < len(label) <= DOMAIN_LABEL for label in labels):
+        raise _invalid(f"{field} is {host[:DOMAIN]!r}: it must be the name or the IP address of a host")
+    return host
+
+
+def _check_path(path: str) -> None:
+    if "\0" in path[1:]:  # where it begins with one, it is in Linux's abstract namespace
+        raise _invalid(f"path is {path!r}: it must not have a NUL")
+
+
+def _ipv6(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return AddressLiteral("IPv6", text).content
+    except LocalProtocolError:
+        raise _invalid(f"[{text}] in the URL is no IPv6 address") from None
 
 
 def _percent_decoded(text: str | None) -> str | None:
@@ -429,11 +482,10 @@ def _percent_decoded(text: str | None) -> str | None:
 
     if "%" not in text:
         return text
-    octets = _PERCENT.sub(octet, text.encode("utf-8").decode("latin-1")).encode("latin-1")
     try:
-        return octets.decode("utf-8")
-    except UnicodeDecodeError:
-        raise _invalid("the octets that % encodes in the URL are not UTF-8") from None
+        return _PERCENT.sub(octet, text.encode("utf-8").decode("latin-1")).encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        raise _invalid("the URL, or what % encodes in it, is not UTF-8") from None
 
 
 class Connected(Event):
@@ -478,9 +530,14 @@ class Connector:
         client_name: str | AddressLiteral = "localhost",
         on_send: Callable[[Command | Reply], object] | None = None,
     ) -> None:
+        """Raises `ConnectFailed` (INVALID_ARGUMENT) as `ConnectOptions.resolve`, and for an unfit ``client_name``."""
         self.options = options
         self.target = options.resolve()
         self.client_name = options.client_name if options.client_name is not None else str(client_name)
+        try:
+            Ehlo(self.client_name)
+        except LocalProtocolError as error:
+            raise _invalid(str(error)) from None
         self.connection = ClientConnection(
             lmtp=self.target.lmtp,
             secure=self.target.security is Security.IMPLICIT,
@@ -492,10 +549,11 @@ class Connector:
         self.connected = None
         self.stage = Stage.GREETING
         self._greeting: Greeting | None = None
-        self._hello_event: ReplyReceived | None = None
         self._authenticator: Authenticator | None = None
-        self._failure: ConnectFailed | None = None
-        self._next: Callable[[], Event | None] | None = None
+        # What the last event has led to: one of these, or nothing but to wait.
+        self._command: Command | None = None
+        self._due: Event | None = None
+        self._failure: ConnectFailed | RemoteProtocolError | None = None
         self._out: list[bytes] = []
 
     stage: Stage
@@ -512,6 +570,7 @@ class Connector:
 
     def data_to_send(self) -> bytes:
         """What has to be written now; ``b""`` where there is nothing."""
+        self._send_command()
         data = b"".join(self._out)
         self._out.clear()
         return data
@@ -526,39 +585,38 @@ class Connector:
 
         Raises `ConnectFailed` where the handshake cannot go on, and `RemoteProtocolError` as `Connection` does.
         """
+        self._send_command()
         if self._failure is not None:
             raise self._failure
-        if self.connected is not None:
-            return self.connected
-        if self._next is not None:
-            due, self._next = self._next, None
-            try:
-                event = due()
-            except ConnectFailed as failure:
-                self._failure = failure
-                raise
-            if event is not None:
-                return event
-        got = self.connection.next_event()
+        got = self.connection.next_event() if self._due is None else self._due
         if not isinstance(got, Pause):
+            self._due = None
             try:
                 self._react(got)
             except ConnectFailed as failure:
-                self._failure = failure  # it is raised at the next call: the event itself comes first
+                self._failure = failure
+            except LocalProtocolError as error:
+                # The program's own mechanism, or the token that it gave just now.
+                self._failure = self._failed(str(error), ErrorCode.INVALID_ARGUMENT)
         return got
 
     def farewell(self) -> bytes:
         """QUIT, where it may be sent now; what to write before closing a handshake that failed."""
-        if self.connection.state.name in ("CLOSED", "ERROR") or self.connection.objection(Quit()) is not None:
+        if self.connection.objection(Quit()) is not None:
             return b""
-        return self.connection.send(Quit())
+        try:
+            return self.connection.send(Quit())
+        except RemoteProtocolError:
+            return b""  # it has said more than it was asked for
 
     # What each event leads to --------------------------------------------------------------------------------------
 
     def _react(self, event: Event) -> None:
         match event:
             case ConnectionClosed():
-                raise self._failed("the server closed the connection", ErrorCode.CLOSED_BY_PEER, event.last_reply)
+                raise self._failed(
+                    "the server closed the connection", ErrorCode.CLOSED_BY_PEER, _refusal(event.last_reply)
+                )
             case ServiceClosing(_, reply):
                 raise self._failed("the server is closing the connection", ErrorCode.SERVICE_NOT_AVAILABLE, reply)
             case Greeting(_, reply):
@@ -567,28 +625,31 @@ class Connector:
                     raise self._failed("the server does not serve", ErrorCode.SERVICE_NOT_AVAILABLE, reply)
                 self._say_hello()
             case EhloReply(_, reply) | HeloReply(_, reply):
-                self._hello_event = event
                 if reply.is_positive:
-                    self._after_hello()
+                    self._after_hello(event)
                 else:
                     self._hello_refused(event, reply)
-            case AuthChallenge() | AuthSucceeded() | AuthFailed():
-                self._authenticating(event)
             case StartTlsReady():
                 self.stage = Stage.TLS
             case ReplyReceived(StartTls(), reply):
                 if self.target.security is Security.REQUIRED:
                     raise self._failed("the server refuses STARTTLS", ErrorCode.STARTTLS_REFUSED, reply)
-                self._ready()
+                self._ready(self._hello_event)
+            case AuthNeeded():
+                self._authentication_due()
+            case AuthChallenge() | AuthSucceeded() | AuthFailed():
+                self._authenticating(event)
             case _:
-                pass
+                assert isinstance(event, Connected)
+                self.connected = event
+                self._due = event  # it comes again
 
     def _say_hello(self) -> None:
         self.stage = Stage.HELLO
         if self.target.lmtp:
-            self._send(Lhlo(self.client_name))
+            self._command = Lhlo(self.client_name)
         else:
-            self._send(Ehlo(self.client_name) if self.target.extended else Helo(self.client_name))
+            self._command = Ehlo(self.client_name) if self.target.extended else Helo(self.client_name)
 
     def _hello_refused(self, event: ReplyReceived, reply: Reply) -> None:
         """RFC 5321 section 4.1.1.1: HELO where EHLO is not known; never where something needs EHLO."""
@@ -597,22 +658,22 @@ class Connector:
         if self.target.security is Security.REQUIRED and not self.connection.secure:
             raise self._failed(
                 "the server refuses EHLO, so that it cannot offer the STARTTLS that is required",
-                ErrorCode.STARTTLS_NOT_OFFERED,
+                ErrorCode.EXTENDED_NOT_SUPPORTED,
                 reply,
             )
         if self.options.authenticate:
             raise self._failed(
                 "the server refuses EHLO, which authentication needs", ErrorCode.EXTENDED_NOT_SUPPORTED, reply
             )
-        self._send(Helo(self.client_name))
+        self._command = Helo(self.client_name)
 
-    def _after_hello(self) -> None:
-        wanted = self.target.security in (Security.REQUIRED, Security.OPPORTUNISTIC)
-        if not wanted or self.connection.secure:
-            self._ready()
+    def _after_hello(self, event: ReplyReceived) -> None:
+        if self.target.security not in _STARTTLS or self.connection.secure:
+            self._ready(event)
         elif "STARTTLS" in self.connection.extensions:
             self.stage = Stage.STARTTLS
-            self._send(StartTls())
+            self._hello_event = event
+            self._command = StartTls()
         elif self.target.security is Security.REQUIRED:
             masked = self.connection.extensions.starttls_masked
             hint = " (something between us and it has overwritten the offer)" if masked else ""
@@ -620,21 +681,24 @@ class Connector:
                 f"the server does not offer STARTTLS, which is required{hint}", ErrorCode.STARTTLS_NOT_OFFERED
             )
         else:
-            self._ready()
+            self._ready(event)
 
-    def _ready(self) -> None:
-        due = self.options.has_credentials or self.target.is_submission
-        self._next = self._authentication_due if due and self.connection.extended else self._finish
+    _hello_event: ReplyReceived
+    """The answer to the EHLO before STARTTLS."""
 
-    def _authentication_due(self) -> Event:
-        hello = self._hello_event
-        assert hello is not None
+    def _ready(self, hello: ReplyReceived) -> None:
+        """All but authentication is done; ``hello`` is what the server said last about itself."""
         given = self.options.has_credentials
-        why = AuthReason.CREDENTIALS_GIVEN if given else AuthReason.SUBMISSION
-        self._next = self._authenticate if self.options.authenticate else self._finish
-        return AuthNeeded(hello.command, hello.reply, self.connection.extensions.auth, why)
+        if self.connection.extended and (given or self.target.is_submission):
+            why = AuthReason.CREDENTIALS_GIVEN if given else AuthReason.SUBMISSION
+            self._due = AuthNeeded(hello.command, hello.reply, self.connection.extensions.auth, why)
+        else:
+            self._finish()
 
-    def _authenticate(self) -> None:
+    def _authentication_due(self) -> None:
+        if not self.options.authenticate:
+            self._finish()
+            return
         self.stage = Stage.AUTHENTICATION
         self._authenticator = Authenticator(
             self.connection,
@@ -642,26 +706,39 @@ class Connector:
             mechanisms=self.options.mechanisms,
             allow_plaintext=self.options.allow_plaintext_auth,
         )
-        self._send(self._authenticator.start())
+        self._command = self._authenticator.start()
 
     def _authenticating(self, event: Event) -> None:
         assert self._authenticator is not None
-        command = self._authenticator.respond(event)
-        if command is None:
-            self._next = self._finish
-        else:
-            self._send(command)
+        self._command = self._authenticator.respond(event)
+        if self._command is None:
+            self._finish()
 
-    def _finish(self) -> Event:
+    def _finish(self) -> None:
         assert self._greeting is not None
         connection = self.connection
-        self.connected = Connected(connection.extensions, connection.extended, connection.secure, self._greeting)
-        return self.connected
+        self._due = Connected(connection.extensions, connection.extended, connection.secure, self._greeting)
 
-    def _send(self, command: Command) -> None:
-        self._out.append(self.connection.send(command))
+    def _send_command(self) -> None:
+        command, self._command = self._command, None
+        if command is None:
+            return
+        try:
+            # A server may say at any time that it leaves, also in one packet with the reply before.
+            unasked = self.connection.next_event()
+            if isinstance(unasked, Pause):
+                self._out.append(self.connection.send(command))
+            else:
+                self._due = unasked
+        except RemoteProtocolError as error:
+            self._failure = error
 
     def _failed(self, message: str, code: ErrorCode, reply: Reply | None = None) -> ConnectFailed:
         if self.stage is Stage.AUTHENTICATION:
             return AuthenticationFailed(message, code, reply)
         return ConnectFailed(message, code, self.stage, reply)
+
+
+def _refusal(reply: Reply | None) -> Reply | None:
+    """What may be the reason why the server has gone."""
+    return None if reply is None or reply.is_positive or reply.is_intermediate else reply

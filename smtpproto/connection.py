@@ -16,8 +16,8 @@ of theirs.  Two rules are kept here for both:
 
 **STARTTLS is a barrier.**  Between the 220 and `tls_established` there may be no octet in the buffer.
 
-**Errors are terminal.**  Inside, a violation is a `LocalProtocolError` wherever it is found, because the rooms do not
-know whose fault it is; `next_event` is the one place where it becomes a `RemoteProtocolError`.
+**Errors are terminal.**  Whatever room finds that the peer broke the protocol raises a `RemoteProtocolError`;
+`next_event` is the one place where that ends the connection, and raises the same again from then on.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, ClassVar, Self, cast
 
-from .commands import Auth, AuthResponse, Command, Data, Ehlo, Helo, Lhlo, Mail, Rcpt, StartTls, XClient
+from .commands import Auth, AuthResponse, Command, Data, Ehlo, Helo, Lhlo, StartTls, XClient
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import PAUSED, ConnectionClosed, Event, Pause
 from .extensions import NO_EXTENSIONS, Extensions, extension_for_command
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
 from .lines import LineBuffer
 from .replies import Reply
-from .states import CLOSED, DATA, ERROR, GREETED, TLS, Kind, Session, State
+from .states import CLOSED, DATA, ERROR, TLS, Kind, Session, State
 
 
 class Role(Enum):
@@ -91,15 +91,16 @@ class Connection:
 
     _of_role: ClassVar[dict[Role, type[Connection]]] = {}
 
-    def __init_subclass__(cls, *, role: Role) -> None:
-        cls.role = role
-        Connection._of_role[role] = cls
+    def __init_subclass__(cls, *, role: Role | None = None) -> None:
+        if role is not None:  # a program's own subclass of one of the two plays the role that it has
+            cls.role = role
+            Connection._of_role[role] = cls
 
     def __new__(cls, role: Role | None = None, **options: Any) -> Self:
         if cls is not Connection:
             return super().__new__(cls)
-        if role is None:
-            raise TypeError("Connection() needs a Role")
+        if not isinstance(role, Role):
+            raise LocalProtocolError(f"Connection() needs a Role, and not {role!r}")
         return cast("Self", object.__new__(cls._of_role[role]))
 
     def __init__(  # pyright: ignore[reportInconsistentConstructor]  # each role has its own options
@@ -119,12 +120,12 @@ class Connection:
         self.limits = limits
         self.timeouts = timeouts
         self.secure = secure
-        self._mask = tuple(mask)
+        self._mask = (mask,) if isinstance(mask, str) else tuple(mask)
         self._on_send = on_send
         self._session = Session(lmtp=lmtp)
         self._lines = LineBuffer(line_limit)
         self._eof = False
-        self._error: str | None = None
+        self._error: tuple[str, bytes, int] | None = None  # what makes the RemoteProtocolError again
         self._closed: ConnectionClosed | None = None
         self._last_reply: Reply | None = None
         self._forget()
@@ -217,7 +218,7 @@ class Connection:
         Raises `RemoteProtocolError` where the peer has broken the protocol, and again at each further call.
         """
         if self._error is not None:
-            raise RemoteProtocolError(self._error)
+            raise RemoteProtocolError(*self._error)
         try:
             if self.state is CLOSED:
                 self._lines.clear()  # nothing that comes after the end is of any use
@@ -225,8 +226,6 @@ class Connection:
             return self._next_event()
         except RemoteProtocolError as error:
             raise self._fail(error) from None
-        except LocalProtocolError as error:
-            raise self._fail(RemoteProtocolError(str(error))) from None
 
     # What a role adds ----------------------------------------------------------------------------------------------
 
@@ -234,7 +233,7 @@ class Connection:
         raise TypeError("Connection is made by its role")
 
     def _send_content(self, data: bytes) -> bytes:
-        raise LocalProtocolError(f"no content is due: {self.state.value}")
+        raise LocalProtocolError(f"no content is due: {self._session.predicted.value}")
 
     def _next_event(self) -> Event | Pause:
         raise TypeError("Connection is made by its role")
@@ -259,7 +258,7 @@ class Connection:
             self.extensions = offered.without(*self._mask) if self._mask else offered
         elif kind in AUTH_KINDS:
             self.authenticated = True
-        elif kind is XClient and self.state is GREETED:
+        elif kind is XClient:
             self._forget()
 
     def _not_offered(self, command: Command, kind: Kind) -> str | None:
@@ -271,10 +270,9 @@ class Connection:
         keyword = extension_for_command(command.verb)
         if keyword is not None and keyword not in self.extensions:
             return f"{command.verb} needs the extension {keyword}, which is not offered"
-        if isinstance(command, Mail | Rcpt):
-            for keyword, parameter in command.needed_extensions:
-                if keyword not in self.extensions:
-                    return f"{parameter} needs the extension {keyword}, which is not offered"
+        for keyword, parameter in command.needed_extensions:
+            if keyword not in self.extensions:
+                return f"{parameter} needs the extension {keyword}, which is not offered"
         return None
 
     def _forget(self) -> None:
@@ -284,7 +282,7 @@ class Connection:
 
     def _check_alive(self) -> None:
         if self._error is not None:
-            raise LocalProtocolError(f"the connection is of no use any more: {self._error}")
+            raise LocalProtocolError(f"the connection is of no use any more: {self._error[0]}")
 
     def _check_barrier(self) -> None:
         if self.state is TLS and self._lines:
@@ -296,7 +294,7 @@ class Connection:
         return self._closed_event() if self._eof else PAUSED
 
     def _fail(self, error: RemoteProtocolError) -> RemoteProtocolError:
-        self._error = str(error)
+        self._error = (error.args[0], error.received, error.code)
         self._session.fail()
         self._lines.clear()
         return error

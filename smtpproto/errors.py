@@ -15,10 +15,11 @@ cannot go on after one, turns it into a ConnectFailed that carries it.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 
 class ErrorCode(IntEnum):
-    """How connecting ended.  0 is success; the numbers are the exit status of the command line, and stay as they are."""
+    """How connecting ended.  0 is success; the numbers are the exit status of the command line, and never change."""
 
     SUCCESS = 0
     INTERNAL_ERROR = 1
@@ -77,6 +78,10 @@ class ErrorCode(IntEnum):
 class SmtpError(Exception):
     """The base of every exception that this package raises on purpose."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What stands in Exception makes the copy by calling the class with the message alone.
+        return _restore, (type(self), self.args), self.__dict__
+
 
 class ProtocolError(SmtpError):
     """One of the two sides does not keep to the protocol."""
@@ -121,3 +126,8 @@ class NotTls(TransportError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, ErrorCode.TLS_HANDSHAKE_FAILED)
+
+
+def _restore(cls: type[SmtpError], args: tuple[Any, ...]) -> SmtpError:
+    """Unpickle, or copy: the fields follow by themselves."""
+    return cls.__new__(cls, *args)

@@ -67,6 +67,7 @@ class RecipientReply(ReplyReceived):
         super().__init__(command, reply)
         set_field(self, "recipient", recipient)
 
+
 class Greeting(ReplyReceived):
     """The reply that opens the connection: 220, or a refusal.  RFC 5321 section 3.1."""
 

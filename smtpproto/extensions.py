@@ -119,7 +119,7 @@ _match_mask = re.compile(r"(?:\*{4,8}|X{3,7}[XA])\Z").match
 # The arguments of SIZE (RFC 1870), DELIVERBY and FUTURERELEASE (RFC 2852, RFC 4865), LIMITS (RFC 9422).
 _match_size = re.compile(r"[0-9]{1,20}\Z").match
 _match_seconds = re.compile(r"[0-9]{1,9}\Z").match
-_match_limit = re.compile(r"([A-Za-z0-9-]+)=([1-9][0-9]{0,5})\Z").match
+_match_limit = re.compile(r"([A-Za-z0-9_-]+)=([1-9][0-9]{0,5})\Z").match
 
 
 class Extensions(Mapping[str, str]):

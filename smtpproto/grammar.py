@@ -1,4 +1,4 @@
-"""ABNF fragments as compiled patterns, the ABNF above each, and how a text is held against them.
+"""ABNF fragments as patterns, the ABNF above each, and how a text is held against them.
 
 Three rules keep the patterns honest:
 
@@ -8,12 +8,16 @@ Three rules keep the patterns honest:
   match is given up in linear work.
 
 Where RFC 6531 section 3.3 lets non-ASCII characters in (UTF8-non-ascii, U-label), the control characters among them,
-U+0080 to U+009F, stay out; so do lone surrogates, which no UTF-8 can carry.
+U+0080 to U+009F, stay out.  Lone surrogates, which no UTF-8 can carry, are refused by `plain_str` for all patterns.
+
+Patterns are compiled when they are first used, and non-ASCII is let in by naming what stays out: compiling them all at
+the import, with the ranges of Unicode written out, takes twenty times as long as all other rooms together.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from .errors import LocalProtocolError
@@ -39,53 +43,73 @@ class BadSyntax(Exception):
         self.fatal = fatal
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
-    return re.compile(rf"(?:{pattern})\Z", re.ASCII)
+class Pattern:
+    """A regular expression that is compiled when `match` is first asked for."""
+
+    __slots__ = ("match", "source")
+
+    match: Callable[[str], re.Match[str] | None]
+    source: str
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def __getattr__(self, name: str) -> Callable[[str], re.Match[str] | None]:
+        # Reached while the slot is empty, and for names that are none.
+        if name != "match":
+            raise AttributeError(f"a Pattern has no {name}")
+        self.match = re.compile(self.source, re.ASCII).match
+        return self.match
+
+
+def _full(source: str) -> Pattern:
+    return Pattern(rf"(?:{source})\Z")
 
 
 # UTF8-non-ascii  = UTF8-2 / UTF8-3 / UTF8-4                     ; RFC 6531 section 3.3; without C1 controls
-_UTF8_NON_ASCII: Final = "\u00a0-\ud7ff\ue000-\U0010ffff"
-
-# In a domain three characters more stay out: software that maps a U-label before it looks it up reads the ideographic
-# and the wide full stops as dots, and so another domain than the one that was checked.  RFC 5890 section 2.3.2.1
-_U_LABEL: Final = "\u00a0-\u3001\u3003-\ud7ff\ue000-\uff0d\uff0f-\uff60\uff62-\U0010ffff"
+# So the classes below that have it name the rest: ASCII that stays out, and U+007F to U+009F.
 
 # atext           = ALPHA / DIGIT / "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "/" / "=" / "?" / "^" /
 #                   "_" / "`" / "{" / "|" / "}" / "~"            ; RFC 5322 section 3.2.3
-_ATEXT: Final = "!#-'*+\\-/-9=?A-Z^-~"
+# atext           =/ UTF8-non-ascii                              ; RFC 6531 section 3.3
+_ATEXT: Final = r"[!#-'*+\-/-9=?A-Z^-~]"
+_U_ATEXT: Final = r'[^\x00- "(),.:;<>@\[-\]\x7f-\x9f]'
 
 # sub-domain      = Let-dig [Ldh-str]                            ; RFC 5321 section 4.1.2
 # Let-dig         = ALPHA / DIGIT
 # Ldh-str         = *( ALPHA / DIGIT / "-" ) Let-dig
 # Domain          = sub-domain *("." sub-domain)
 # sub-domain      =/ U-label                                     ; RFC 6531 section 3.3
-_LET_DIG: Final = "0-9A-Za-z"
+_LET_DIG: Final = "[0-9A-Za-z]"
+_U_LET_DIG: Final = r"[^\x00-/:-@\[-`{-\x9f]"
 
 
-def _domain(letters: str) -> str:
-    sub_domain = f"[{letters}]+(?:-+[{letters}]+)*"
+def _domain(let_dig: str) -> str:
+    sub_domain = f"{let_dig}+(?:-+{let_dig}+)*"
     return rf"{sub_domain}(?:\.{sub_domain})*"
 
 
-_DOMAIN: Final = _domain(_LET_DIG + _U_LABEL)
-DOMAIN: Final = _compile(_DOMAIN)
+_DOMAIN: Final = _domain(_U_LET_DIG)
+DOMAIN: Final = _full(_DOMAIN)
+
+# Software that maps a U-label before it looks it up reads the ideographic and the wide full stops as dots, and so
+# another domain than the one that was checked.  None of them can be in a U-label.  RFC 5890 section 2.3.2.1
+MAPPED_TO_DOTS: Final = frozenset("\u3002\uff0e\uff61")
 
 # Dot-string      = Atom *("."  Atom)                            ; RFC 5321 section 4.1.2
 # Atom            = 1*atext
-# atext           =/ UTF8-non-ascii                              ; RFC 6531 section 3.3
-_DOT_STRING: Final = rf"[{_ATEXT}{_UTF8_NON_ASCII}]+(?:\.[{_ATEXT}{_UTF8_NON_ASCII}]+)*"
+_DOT_STRING: Final = rf"{_U_ATEXT}+(?:\.{_U_ATEXT}+)*"
 
 # Quoted-string   = DQUOTE *QcontentSMTP DQUOTE                  ; RFC 5321 section 4.1.2
 # QcontentSMTP    = qtextSMTP / quoted-pairSMTP
 # quoted-pairSMTP = %d92 %d32-126
 # qtextSMTP       = %d32-33 / %d35-91 / %d93-126
 # qtextSMTP       =/ UTF8-non-ascii                              ; RFC 6531 section 3.3
-_QUOTED_STRING: Final = rf'"(?:[ !#-\[\]-~{_UTF8_NON_ASCII}]|\\[ -~])*"'
+_QUOTED_STRING: Final = r'"(?:[^\x00-\x1f"\\\x7f-\x9f]|\\[ -~])*"'
 
 # Local-part      = Dot-string / Quoted-string                   ; RFC 5321 section 4.1.2
 _LOCAL_PART: Final = f"(?:{_DOT_STRING}|{_QUOTED_STRING})"
-LOCAL_PART: Final = _compile(_LOCAL_PART)
-QUOTED_PAIR: Final = re.compile(r"\\([ -~])")
+LOCAL_PART: Final = _full(_LOCAL_PART)
 
 # dcontent        = %d33-90 / %d94-126                           ; RFC 5321 section 4.1.3
 # Ours is without "<" and ">": no tag that wants them is registered, and in a path they would close the bracket.
@@ -96,20 +120,20 @@ _LITERAL: Final = rf"\[[{_DCONTENT}]+\]"
 # General-address-literal = Standardized-tag ":" 1*dcontent      ; RFC 5321 section 4.1.3
 # Standardized-tag = Ldh-str
 # The two others are tags of their own here ("" and "IPv6"); what follows the tag is read by ipaddress.
-STANDARDIZED_TAG: Final = _compile("-*[0-9A-Za-z]+(?:-+[0-9A-Za-z]+)*")
-DCONTENT: Final = _compile(f"[{_DCONTENT}]+")
+STANDARDIZED_TAG: Final = _full("-*[0-9A-Za-z]+(?:-+[0-9A-Za-z]+)*")
+DCONTENT: Final = _full(f"[{_DCONTENT}]+")
 
 # Snum            = 1*3DIGIT                                     ; RFC 5321 section 4.1.3
 # Without leading zeros, which some read as octal.
-IPV4: Final = _compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}")
+IPV4: Final = _full(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}")
 # The characters of IPv6-addr, and as many as it can have.
-IPV6: Final = _compile(r"[0-9A-Fa-f:.]{2,45}")
+IPV6: Final = _full(r"[0-9A-Fa-f:.]{2,45}")
 
 # Mailbox         = Local-part "@" ( Domain / address-literal )  ; RFC 5321 section 4.1.2
 _AT_DOMAIN: Final = f"@(?:{_DOMAIN}|{_LITERAL})"
-MAILBOX: Final = _compile(f"({_LOCAL_PART})@({_DOMAIN}|{_LITERAL})")
+MAILBOX: Final = _full(f"({_LOCAL_PART})@({_DOMAIN}|{_LITERAL})")
 # The mailboxes that nearly all mail has, for the fast way: ASCII, not quoted, no address literal.
-PLAIN_MAILBOX: Final = _compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*@{_domain(_LET_DIG)}")
+PLAIN_MAILBOX: Final = _full(rf"{_ATEXT}+(?:\.{_ATEXT}+)*@{_domain(_LET_DIG)}")
 
 # Reverse-path    = Path / "<>"                                  ; RFC 5321 section 4.1.2
 # Forward-path    = Path
@@ -118,64 +142,64 @@ PLAIN_MAILBOX: Final = _compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*@{_domain(_LET_D
 # rcpt            = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) ...
 # These two find where a path ends (a quoted ">" does not end it); whether its mailbox is one, addresses.py tells.
 _A_D_L: Final = f"(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?"
-PATH_START: Final = re.compile(f"<{_A_D_L}((?:{_LOCAL_PART}(?:{_AT_DOMAIN})?)?)>", re.ASCII)
-BARE_PATH_START: Final = re.compile(f"{_A_D_L}({_LOCAL_PART}(?:{_AT_DOMAIN})?)", re.ASCII)
+PATH_START: Final = Pattern(f"<(?:{_A_D_L}({_LOCAL_PART}(?:{_AT_DOMAIN})?))?>")
+BARE_PATH_START: Final = Pattern(f"{_A_D_L}({_LOCAL_PART}(?:{_AT_DOMAIN})?)")
 
 # ehlo            = "EHLO" SP ( Domain / address-literal ) CRLF  ; RFC 5321 section 4.1.1.1
 # Wider on purpose: RFC 5321 section 4.1.4 forbids to refuse mail for what the name says.
-NAME: Final = _compile(rf"[!-;=?-~{_UTF8_NON_ASCII}]+")
+NAME: Final = _full(r"[^\x00- <>\x7f-\x9f]+")
 
 # String          = Atom / Quoted-string                         ; RFC 5321 section 4.1.2
 # Wider on purpose: what people type after VRFY, NOOP and HELP is neither, and servers take it.
-TEXT: Final = _compile(rf"[\t -~{_UTF8_NON_ASCII}]*")
-PRINTABLE: Final = _compile(rf"[ -~{_UTF8_NON_ASCII}]*")
-ASCII_PRINTABLE: Final = _compile(r"[ -~]*")
+TEXT: Final = _full(r"[^\x00-\x08\x0a-\x1f\x7f-\x9f]*")
+PRINTABLE: Final = _full(r"[^\x00-\x1f\x7f-\x9f]*")
+ASCII_PRINTABLE: Final = _full(r"[ -~]*")
 
 # The verb of a command that we do not know: an Atom.            ; RFC 5321 section 4.1.2
-ATOM: Final = _compile(f"[{_ATEXT}]+")
+ATOM: Final = _full(f"{_ATEXT}+")
 
 # esmtp-keyword   = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")       ; RFC 5321 section 4.1.2
-ESMTP_KEYWORD: Final = _compile(r"[0-9A-Za-z][0-9A-Za-z\-]*")
+ESMTP_KEYWORD: Final = _full(r"[0-9A-Za-z][0-9A-Za-z\-]*")
 
 # esmtp-value     = 1*(%d33-60 / %d62-126)                       ; RFC 5321 section 4.1.2
 # esmtp-value     =/ UTF8-non-ascii                              ; RFC 6531 section 3.3
-ESMTP_VALUE: Final = _compile(f"[!-<>-~{_UTF8_NON_ASCII}]+")
+ESMTP_VALUE: Final = _full(r"[^\x00- =\x7f-\x9f]+")
 
 # xtext           = *( xchar / hexchar )                         ; RFC 3461 section 4
 # xchar           = any ASCII CHAR between "!" (33) and "~" (126) inclusive, except for "+" and "="
 # hexchar         = ASCII "+" immediately followed by two upper case hexadecimal digits
-XTEXT: Final = _compile(r"(?:[!-*,-<>-~]|\+[0-9A-F][0-9A-F])*")
+XTEXT: Final = _full(r"(?:[!-*,-<>-~]|\+[0-9A-F][0-9A-F])*")
 
 # utf-8-addr-xtext    = 1*(QCHAR / EmbeddedUnicodeChar)          ; RFC 6533 section 3
 # utf-8-addr-unitext  = 1*(QUCHAR / EmbeddedUnicodeChar)
 # QCHAR               = %x21-2a / %x2c-3c / %x3e-5b / %x5d-7e
 # QUCHAR              = QCHAR / UTF8-2 / UTF8-3 / UTF8-4
 # EmbeddedUnicodeChar = %x5C.78 "{" HEXPOINT "}"
-UTF8_ADDR_UNITEXT: Final = _compile(rf"(?:[!-*,-<>-\[\]-~{_UTF8_NON_ASCII}]|\\x\{{[0-9A-F]{{2,6}}\}})+")
+UTF8_ADDR_UNITEXT: Final = _full(r"(?:[^\x00- +=\\\x7f-\x9f]|\\x\{[0-9A-F]{2,6}\})+")
 
 # sasl-mech       = 1*20mech-char                                ; RFC 4422 section 3.1
 # mech-char       = UPPER-ALPHA / DIGIT / HYPHEN / UNDERSCORE    ; in SMTP without case: RFC 4954 section 8
-SASL_MECH: Final = _compile(r"[0-9A-Za-z_\-]{1,20}")
+SASL_MECH: Final = _full(r"[0-9A-Za-z_\-]{1,20}")
 
 # size-value      = 1*20DIGIT                                    ; RFC 1870
 # chunk-size      = 1*DIGIT                                      ; RFC 3030 section 2; as many as a size has
-NUMBER: Final = _compile("[0-9]{1,20}")
+NUMBER: Final = _full("[0-9]{1,20}")
 
 # by-value        = by-time";"by-mode[by-trace]                  ; RFC 2852 section 4
 # by-time         = ["-" / "+"]1*9digit
 # by-mode         = "N" / "R"
 # by-trace        = "T"
-BY_VALUE: Final = _compile(r"([+\-]?[0-9]{1,9});([NRnr])([Tt]?)")
+BY_VALUE: Final = _full(r"([+\-]?[0-9]{1,9});([NRnr])([Tt]?)")
 
 # future-release-integer = %x31-39 *8DIGIT                       ; RFC 4865 section 3
-FUTURE_RELEASE_INTEGER: Final = _compile("[1-9][0-9]{0,8}")
+FUTURE_RELEASE_INTEGER: Final = _full("[1-9][0-9]{0,8}")
 
 # priority-value  = (["-"] NZDIGIT) / "0"                        ; RFC 6710
-PRIORITY_VALUE: Final = _compile("-?[1-9]|0")
+PRIORITY_VALUE: Final = _full("-?[1-9]|0")
 
 # date-time       = full-date "T" full-time                      ; RFC 3339 section 5.6
 # "T" and "Z" may be in lower case; the fraction, which may be endless there, has nine digits here.
-DATE_TIME: Final = _compile(
+DATE_TIME: Final = _full(
     r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
     r"[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]{1,9})?"
     r"(?:[Zz]|[+\-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
@@ -184,12 +208,16 @@ DATE_TIME: Final = _compile(
 # Solicitation-keywords = word 0*("," word)                      ; RFC 3865 section 2.2
 # word            = ALPHA 0*(wordchar)
 # wordchar        = ("." / "-" / "_" / ":" / ALPHA / DIGIT)
-SOLICITATION_KEYWORD: Final = _compile(r"[A-Za-z][.\-_:0-9A-Za-z]*")
+SOLICITATION_KEYWORD: Final = _full(r"[A-Za-z][.\-_:0-9A-Za-z]*")
 
 # absolute-URI    = scheme ":" hier-part [ "?" query ]           ; RFC 3986 section 4.3
 # scheme          = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )
 # The rest as its characters: unreserved, reserved and "%".
-ABSOLUTE_URI: Final = _compile(r"[A-Za-z][0-9A-Za-z+.\-]*:[!#-;=?-\[\]_a-z~]+")
+ABSOLUTE_URI: Final = _full(r"[A-Za-z][0-9A-Za-z+.\-]*:[!#-;=?-\[\]_a-z~]+")
+
+
+# What UTF-8 has no octets for.                                  ; RFC 3629 section 3
+_SURROGATE: Final = Pattern(r"[^\ud800-\udfff]*[\ud800-\udfff]")
 
 
 def shown(value: object) -> str:
@@ -201,21 +229,27 @@ def shown(value: object) -> str:
 def plain_str(value: object, what: str) -> str:
     """The value as a str proper; of a subclass, whose own format and encode may tell another story, the text in it.
 
-    Raises LocalProtocolError where it is no str at all.
+    Raises LocalProtocolError where it is no str at all, or has a lone surrogate, which UTF-8 cannot carry.
     """
-    if type(value) is str:
-        return value
-    if isinstance(value, str):
-        return str.__str__(value)
-    raise LocalProtocolError(f"{what} is a {type(value).__name__}: it must be a str")
+    if not isinstance(value, str):
+        raise LocalProtocolError(f"{what} is a {type(value).__name__}: it must be a str")
+    text = value if type(value) is str else str.__str__(value)
+    if not text.isascii() and _SURROGATE.match(text):
+        raise LocalProtocolError(f"{what} is {shown(text)}: a lone surrogate is no character")
+    return text
 
 
-def require(pattern: re.Pattern[str], value: object, what: str) -> str:
+def require(pattern: Pattern, value: object, what: str) -> str:
     """The value as a str proper that matches.  Raises LocalProtocolError otherwise."""
     text = plain_str(value, what)
     if not pattern.match(text):
         raise LocalProtocolError(f"{what} is {shown(text)}: this is not what the grammar allows there")
     return text
+
+
+def unquote(text: str) -> str:
+    """What is meant by the inside of a Quoted-string: each quoted-pairSMTP is its second character."""
+    return re.sub(r"\\([ -~])", r"\1", text)
 
 
 def ascii_upper(text: str) -> str:

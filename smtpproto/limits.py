@@ -16,7 +16,8 @@ DOMAIN = 255
 DOMAIN_LABEL = 63
 """RFC 1035 section 2.3.4."""
 PATH = 256
-"""With its angle brackets; so a mailbox has 254 octets at most.  RFC 5321 section 4.5.3.1.3, erratum 1690 to RFC 3696."""
+"""With its angle brackets; so a mailbox has 254 octets at most.  RFC 5321 section 4.5.3.1.3, erratum 1690 of RFC 3696.
+"""
 COMMAND_LINE = 512
 """RFC 5321 section 4.5.3.1.4; each extension in use adds its own (RFC 5321 section 2.2.1)."""
 REPLY_LINE = 512
@@ -55,7 +56,7 @@ class Limits(Value):
         reply_lines: int = 8192,
         reply_octets: int = 131_072,
     ) -> None:
-        _set_positive(
+        _set_counts(
             self,
             command_line=command_line,
             outstanding=outstanding,
@@ -137,7 +138,7 @@ class Timeouts(Value):
         other: float | None = 300,
         server: float | None = 300,
     ) -> None:
-        _set_positive(
+        _set_times(
             self,
             dial=dial,
             tls=tls,
@@ -159,10 +160,18 @@ class Timeouts(Value):
         return cls(**dict.fromkeys(cls.__match_args__, each))
 
 
-def _set_positive(value: Value, **numbers: float | None) -> None:
+def _set_counts(value: Value, **numbers: object) -> None:
     for name, number in numbers.items():
-        if number is not None and not number > 0:
-            raise LocalProtocolError(f"{name} is {number}: it must be greater than 0")
+        if type(number) is not int or number < 1:
+            raise LocalProtocolError(f"{name} is {number!r}: it must be an int greater than 0")
+        set_field(value, name, number)
+
+
+def _set_times(value: Value, **seconds: object) -> None:
+    for name, number in seconds.items():
+        # NaN is neither greater nor less than anything.
+        if number is not None and not (isinstance(number, int | float) and number > 0):
+            raise LocalProtocolError(f"{name} is {number!r}: it must be a number of seconds greater than 0, or None")
         set_field(value, name, number)
 
 

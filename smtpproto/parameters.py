@@ -77,7 +77,7 @@ _XTEXT_CODE: Final = [chr(n) if 33 <= n <= 126 and n not in b"+=" else f"+{n:02X
 
 def xtext_encode(text: str) -> str:
     """xtext of RFC 3461 section 4: of its UTF-8 octets, ``+``, ``=`` and all but visible ASCII become ``+XX``."""
-    return "".join(map(_XTEXT_CODE.__getitem__, _encode(text)))
+    return "".join(map(_XTEXT_CODE.__getitem__, plain_str(text, "the text").encode()))
 
 
 def xtext_decode(text: str) -> str:
@@ -87,13 +87,6 @@ def xtext_decode(text: str) -> str:
         return (head.encode() + b"".join(bytes((int(p[:2], 16),)) + p[2:].encode() for p in pieces)).decode()
     except UnicodeDecodeError:
         raise LocalProtocolError(f"the xtext {shown(text)} holds octets that are no UTF-8") from None
-
-
-def _encode(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise LocalProtocolError(f"{shown(text)} has a lone surrogate, which UTF-8 cannot carry") from None
 
 
 def _utf8_addr_encode(text: str) -> str:
@@ -298,7 +291,7 @@ def _check_solicit(value: object) -> tuple[str, ...]:
 # -- reading and writing ----------------------------------------------------------------------------------------------
 
 
-def _read_int(pattern: Any, what: str) -> Callable[[str], int]:
+def _read_int(pattern: grammar.Pattern, what: str) -> Callable[[str], int]:
     return lambda text: int(require(pattern, text, what))
 
 
@@ -429,7 +422,7 @@ def parse_parameters(text: str, known: Mapping[str, Parameter], *, lenient: bool
         keyword = ascii_upper(key)
         row = known.get(keyword)
         if keyword in other or (row and row.field in fields):
-            raise BadSyntax(501, "5.5.4", f"{keyword} is there twice")
+            raise BadSyntax(501, "5.5.4", f"{keyword if row else 'A parameter'} is there twice")
         if row is None:
             if not grammar.ESMTP_KEYWORD.match(key) or (equals and not grammar.ESMTP_VALUE.match(value)):
                 raise BadSyntax(501, "5.5.4", "A parameter is KEYWORD or KEYWORD=value")

@@ -11,6 +11,7 @@ makes it impossible to know where the next command begins is a `RemoteProtocolEr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from .commands import (
     AuthResponse,
@@ -19,12 +20,14 @@ from .commands import (
     Command,
     Ehlo,
     EndOfData,
+    Expn,
     Helo,
     Lhlo,
     Mail,
     Rcpt,
     StartTls,
     UnknownCommand,
+    Vrfy,
     parse_auth_response,
     parse_command,
 )
@@ -43,7 +46,11 @@ from .events import (
 from .extensions import extension_for_command
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
 from .replies import Reply
-from .states import AUTH, DATA, SERVICE_CLOSING, TLS, BadLine, Kind, kind_of
+from .states import AUTH, CLOSED, DATA, SERVICE_CLOSING, TLS, BadLine, Kind, kind_of
+
+_BLOCK: Final = 65_536
+"""Octets of content that are looked at together: where many small messages have come at once, only so much of what is
+behind each of them is touched with it."""
 
 
 class ServerConnection(Connection, role=Role.SERVER):
@@ -102,6 +109,8 @@ class ServerConnection(Connection, role=Role.SERVER):
         if not isinstance(message, Reply):
             raise LocalProtocolError("a server sends replies, not commands")
         session = self._session
+        if session.state is CLOSED:
+            raise LocalProtocolError("the session is over: nothing can be sent any more")
         if session.is_waiting:
             command, kind, _ = session.reply(message.code)
             self._replied(command, kind, message)
@@ -120,8 +129,14 @@ class ServerConnection(Connection, role=Role.SERVER):
 
     # In ------------------------------------------------------------------------------------------------------------
 
+    def _fail(self, error: RemoteProtocolError) -> RemoteProtocolError:
+        if self.state is AUTH or b"AUTH" in error.received.upper():
+            error.received = b""  # the line may hold a secret, and errors are shown
+        return super()._fail(error)
+
     def _deadline(self) -> float | None:
-        return self.timeouts.data_block if self.state is DATA else self.timeouts.server
+        under_way = self.state is DATA or self._chunk is not None
+        return self.timeouts.data_block if under_way else self.timeouts.server
 
     def _next_event(self) -> Event | Pause:
         session = self._session
@@ -180,6 +195,8 @@ class ServerConnection(Connection, role=Role.SERVER):
         objection = self._not_offered(command, kind)
         if objection is not None:
             return self._not_offered_reply(command, kind, objection)
+        if isinstance(command, Mail | Rcpt) and not command.other.keys() <= self.extensions.keys():
+            return Reply(555, "5.5.4 a parameter that is not recognised")
         if kind is Rcpt and session.accepted >= self.limits.recipients:
             return Reply(452, "4.5.3 too many recipients")
         return None
@@ -187,6 +204,8 @@ class ServerConnection(Connection, role=Role.SERVER):
     def _not_offered_reply(self, command: Command, kind: Kind, objection: str) -> Reply:
         if kind is Mail or kind is Rcpt:
             return Reply(555, f"5.5.4 {objection}")
+        if kind is Vrfy or kind is Expn:
+            return Reply(504, f"5.5.4 {objection}")
         repeated = extension_for_command(command.verb) in self.extensions or (kind is StartTls and self.secure)
         return Reply(503 if repeated else 502, f"5.5.1 {objection}")
 
@@ -195,18 +214,18 @@ class ServerConnection(Connection, role=Role.SERVER):
         while not self._content_ended:
             if not self._lines:
                 return self._end_of_input()
-            data = self._lines.take(len(self._lines))
-            piece, used = unstuffer.receive(data)
-            if used is not None:
-                self._lines.feed(data[used:])
-                self._content_ended = True
+            data, start = self._lines.raw()
+            if len(data) - start > _BLOCK:
+                data, start = data[start : start + _BLOCK], 0
+            piece, used = unstuffer.receive(data, start)
+            self._content_ended = used is not None
+            self._lines.skip((len(data) if used is None else used) - start)
             if piece:
                 return ContentReceived(piece)
         self._unstuffer = None
-        violation = unstuffer.violation
         bad = None
-        if violation is not None and not self._accept_bare:
-            refusal = Reply(554, f"5.6.0 {violation} in the content (RFC 5321 section 2.3.8)")
+        if unstuffer.violation is not None:
+            refusal = Reply(554, f"5.6.0 {unstuffer.violation} in the content (RFC 5321 section 2.3.8)")
             bad = BadCommand(b".", refusal, EndOfData())
         return self._received(EndOfData(), bad)
 

@@ -81,13 +81,23 @@ class State(Enum):
     __hash__ = object.__hash__  # identity; Enum's own hashes the name, in Python, at ten times the price
 
 
-class LastBdat(Command):
-    """Stands in the table for a BDAT or BURL with LAST, as `EndOfData` does for the final dot."""
+class _OfTable(Command):
+    """What names a row of the table and nothing else: none can be made, so none can be sent."""
 
     __slots__ = ()
 
+    def __init__(self) -> None:
+        raise LocalProtocolError(f"{type(self).__name__} stands in the table only: there is none to send")
 
-class TlsHandshake(Command):
+
+class LastBdat(_OfTable):
+    """Stands in the table for a BDAT or BURL with LAST, as `EndOfData` does for the final dot."""
+
+    __slots__ = ()
+    verb = "BDAT LAST"
+
+
+class TlsHandshake(_OfTable):
     """The pseudo-command that the completed TLS handshake answers."""
 
     __slots__ = ()
@@ -131,10 +141,10 @@ def _anytime(here: State, after_reset: State) -> dict[Kind, Row]:
     }
 
 
-def _table(hello: dict[Kind, Row], unanswered_recipients: dict[Kind, Row]) -> tuple[Table, Table]:
+def _table(hello: dict[Kind, Row], without_recipient: dict[Kind, Row]) -> tuple[Table, Table]:
     chunks: dict[Kind, Row] = {Bdat: {2: BDAT, 4: FAILED, 5: FAILED}, LastBdat: {2: READY, 4: READY, 5: READY}}
     transitions: dict[State, dict[Kind, Row]] = {
-        START: {Connect: {2: GREETED, 4: REFUSED, 5: REFUSED}},
+        START: {Connect: {220: GREETED, 4: REFUSED, 5: REFUSED}},
         REFUSED: {Quit: {2: CLOSED}},
         GREETED: {**hello, **_anytime(GREETED, GREETED)},
         READY: {
@@ -158,7 +168,7 @@ def _table(hello: dict[Kind, Row], unanswered_recipients: dict[Kind, Row]) -> tu
         ERROR: {},
     }
     late: dict[State, dict[Kind, Row]] = {
-        MAIL: unanswered_recipients,
+        MAIL: {Bdat: {4: FAILED, 5: FAILED}, LastBdat: {4: READY, 5: READY}, **without_recipient},
         FAILED: {LastBdat: {4: READY, 5: READY}},
     }
     return _frozen(transitions), _frozen(late)
@@ -173,7 +183,7 @@ def _frozen(table: dict[State, dict[Kind, Row]]) -> Table:
     )
 
 
-# state -> command -> first digit of its reply -> next state.
+# state -> command -> first digit of its reply, or the whole code where no other will do -> next state.
 #
 # 4 and 5 are legal everywhere and change nothing unless they are listed; any other digit that is not listed is a
 # protocol error (250 to DATA, 354 to MAIL, 235 for a greeting); a command that is not listed is out of sequence (503).
@@ -181,8 +191,9 @@ def _frozen(table: dict[State, dict[Kind, Row]]) -> Table:
 #
 # The LATE tables hold what may be *answered* in a state in which it could not be *sent*: commands whose group was
 # already on its way when an earlier one was refused.  354 may be given although every recipient was refused, and the
-# client must then send a lone dot (RFC 2920 section 3.1); LMTP forbids it (RFC 2033 section 4.2).  The last chunk of
-# a transaction that has failed ends it (RFC 3030 section 2).
+# client must then send a lone dot (RFC 2920 section 3.1); LMTP forbids it (RFC 2033 section 4.2).  A chunk that comes
+# without a recipient fails the transaction, and the last chunk of one that has failed ends it (RFC 3030 section 2; so
+# does Postfix): the next MAIL may be on its way already.
 TRANSITIONS, LATE = _table({Ehlo: {2: READY}, Helo: {2: READY}}, {Data: {3: DATA}})
 LMTP_TRANSITIONS, LMTP_LATE = _table({Lhlo: {2: READY}}, {})
 
@@ -216,6 +227,9 @@ STARTTLS, HELP, ETRN, XCLIENT, XFORWARD and the unknown) their own documents say
 
 TRANSACTION_STATES: Final[frozenset[State]] = frozenset({MAIL, RCPT, DATA, BDAT, FAILED})
 
+_DEALT_WITH: Final = 64
+"""So many answered commands are worth being dropped while others wait."""
+
 _NO_ROW: Final[Row] = MappingProxyType({})
 _NO_ROWS: Final[Mapping[Kind, Row]] = MappingProxyType({})
 
@@ -228,8 +242,10 @@ def kind_of(command: Command) -> Kind:
     return kind
 
 
-def expected_digit(kind: Kind) -> int:
-    """The first digit of the reply that means success for now.  RFC 5321 section 4.3.2."""
+def expected_reply(kind: Kind) -> int:
+    """What, in the row of a command, means success for now.  RFC 5321 section 4.3.2."""
+    if kind is Connect:
+        return 220
     return 3 if kind is Data else 2
 
 
@@ -251,7 +267,7 @@ class Session:
         self.state = START
         self.accepted = 0
         # Entries are (command, kind, state that its success leads to); those before _answered are dealt with, and
-        # dropped together when the queue has run empty, so that taking one is cheap and an idle session small.
+        # dropped many at a time, so that taking one is cheap and an idle session small.
         self._queue: list[tuple[Command, Kind, State]] = []
         self._answered = 0
         self._owed = 0
@@ -311,11 +327,13 @@ class Session:
     def reply(self, code: int) -> tuple[Command, Kind, State]:
         """A reply came (client) or was given (server): the command that it answers, its kind, the state before.
 
-        Raises `LocalProtocolError` where the table has no place for it.
+        Raises `LocalProtocolError`, and changes nothing, where the table has no place for it.
         """
+        before = self.state
         if not self._queue:
             raise LocalProtocolError(f"a reply {code} that no command asked for")
-        before = self.state
+        if before is CLOSED or before is ERROR:
+            raise LocalProtocolError(f"a reply {code} comes too late: {before.value}")
         command, kind, predicted = self._queue[self._answered]
         if code == SERVICE_CLOSING:
             self._pop()
@@ -350,7 +368,7 @@ class Session:
         row = self._table[self.state].get(kind)
         if row is None:
             row = self._late.get(self.state, _NO_ROWS).get(kind, _NO_ROW)
-        after = row.get(digit)
+        after = row.get(digit) or row.get(code)
         if after is not None:
             return after
         if digit in (4, 5):
@@ -361,9 +379,8 @@ class Session:
         """LMTP: the end of the content owes one reply for each accepted recipient.  RFC 2033 section 4.2."""
         if not self.lmtp or not (kind is EndOfData or (kind is LastBdat and self.state is not FAILED)):
             return False
-        if not self._owed:
-            self._owed = self.accepted
-        self._owed -= 1
+        owed = self._owed or self.accepted or 1  # a last chunk without a recipient is refused once
+        self._owed = owed - 1
         return self._owed > 0
 
     def _enter(self, after: State, kind: Kind, code: int) -> None:
@@ -385,9 +402,13 @@ class Session:
         if self._answered == len(self._queue):
             self._queue.clear()
             self._answered = 0
+        elif self._answered >= _DEALT_WITH and 2 * self._answered >= len(self._queue):
+            # Whoever sends the next chunk before the last one is answered never lets the queue run empty.
+            del self._queue[: self._answered]
+            self._answered = 0
 
     def _success(self, state: State, kind: Kind) -> State:
-        return self._table[state].get(kind, _NO_ROW).get(expected_digit(kind), state)
+        return self._table[state].get(kind, _NO_ROW).get(expected_reply(kind), state)
 
     def _predict_anew(self) -> None:
         state = self.state
@@ -402,4 +423,11 @@ class Session:
 
 
 def _name(kind: Kind) -> str:
-    return kind.verb or kind.__name__
+    return _NAMES.get(kind) or kind.verb or kind.__name__
+
+
+_NAMES: Final[Mapping[Kind, str]] = {
+    EndOfData: "the final dot",
+    UnknownCommand: "an unknown command",  # whose verb is in the value
+    BadLine: "a line that is no command",
+}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import string
-
 from typing import Any
 
 from hypothesis import strategies as st

@@ -74,14 +74,16 @@ def chains() -> Iterator[list[Block]]:
 
 @pytest.fixture(scope="module")
 def example() -> Iterator[ExampleDomain]:
-    with ExampleDomain() as domain:
+    names = {name for path in PAGES for name in re.findall(r"[\w.-]+\.example\b", path.read_text(encoding="utf-8"))}
+    with ExampleDomain(sorted(names)) as domain:
         yield domain
 
 
-@pytest.mark.parametrize("chain", chains(), ids=lambda chain: str(chain[-1]))
+@pytest.mark.parametrize("chain", list(chains()), ids=lambda chain: str(chain[-1]))
 def test_block(chain: list[Block], example: ExampleDomain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    example.patch(monkeypatch)
-    monkeypatch.chdir(tmp_path)
+    example.patch(monkeypatch, tmp_path / "etc")
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path / "home")
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for block in chain:
         RUNNERS[block.language](block, namespace)
@@ -144,6 +146,7 @@ def run_smtpproto(arguments: list[str], environment: dict[str, str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
+        status: object
         try:
             status = cli.main(arguments)
         except SystemExit as stop:
@@ -195,9 +198,11 @@ def test_wrong_blocks_fail(block: Block) -> None:
         RUNNERS[block.language](block, {})
 
 
-def test_an_example_host_is_a_real_server(example: ExampleDomain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_example_host_is_a_real_server(
+    example: ExampleDomain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Which the default context trusts; any other name is not found, lest the tests want a network."""
-    example.patch(monkeypatch)
+    example.patch(monkeypatch, tmp_path)
     with (
         socket.create_connection(("mx.example", 465), timeout=10) as plain,
         ssl.create_default_context().wrap_socket(plain, server_hostname="mx.example") as stream,

@@ -194,7 +194,7 @@ def test_every_field_of_a_value_counts() -> None:
     for cls in seen:
         slots = {name for base in cls.__mro__ for name in slots_of(base) if not name.startswith("_")}
         assert set(cls.__match_args__) == slots, cls
-        assert cls._secret <= slots, cls
+        assert vars(cls).get("_secret", frozenset()) <= slots, cls
 
 
 def slots_of(cls: type) -> tuple[str, ...]:

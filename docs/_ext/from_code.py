@@ -62,17 +62,23 @@ class FromCode(SphinxDirective):
 
 
 class Transitions(FromCode):
-    def markdown(self) -> str:
-        return table(("state", "command", "reply", "next state"), self.rows())
+    """With the name of the table in `states` as its argument."""
 
-    def rows(self) -> Iterator[tuple[str, ...]]:
-        for state, row in smtpproto.states.TRANSITIONS.items():
+    required_arguments = 1
+
+    def markdown(self) -> str:
+        transitions: smtpproto.states.Table = getattr(smtpproto.states, self.arguments[0])
+        return table(("state", "command", "reply", "next state"), self.rows(transitions))
+
+    @staticmethod
+    def rows(transitions: smtpproto.states.Table) -> Iterator[tuple[str, ...]]:
+        for state, commands in transitions.items():
             first = f"**{state.name}**: {state.value}"
-            for command, answers in row.items():
+            for command, answers in commands.items():
                 for digit, after in answers.items():
-                    yield first, f"`{command.__name__}`", f"{digit}yz", f"{after.name}"
+                    yield first, f"`{command.__name__}`", f"{digit}yz", after.name
                     first = ""
-            if not row:
+            if not commands:
                 yield first, "", "", ""
 
 

@@ -1,0 +1,272 @@
+"""From what a flow needs to what a wire can do: TLS, deadlines, and the names of errors; a flow itself, without I/O.
+
+`Channel.carry` runs a flow and passes on nothing but plain octets: `StartTls` becomes the reads and writes of the
+handshake, what follows goes through it, and each wait gets what is left of its time.  So TLS is the same on every
+kind of I/O, and there is one place in which plaintext could meet it.
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from smtpproto import ErrorCode, NotTls, SmtpError, TransportError
+from smtpproto.flows import Close, Dial, Effect, Flow, Receive, Send, StartTls
+
+from .translate import translate, translate_tls
+from .transport import CLOSE_SECONDS, READ_SIZE, HalfClose
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+WRITE_SIZE = 262_144
+"""Octets that are encrypted at a time."""
+
+LINGER_SECONDS = 1.0
+"""How long a server goes on reading after its last word, so that a reset does not take that word from the client."""
+
+_RECORD_TYPES = frozenset({21, 22})
+"""Alert and handshake: with what the peer's side of a TLS handshake can begin.  RFC 8446 section 5.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsInfo:
+    """What is known of the TLS below a session."""
+
+    version: str
+    """As ``"TLSv1.3"``."""
+    cipher: str
+    certificate: Mapping[str, Any] | None = field(hash=False)
+    """The peer's, as `ssl.SSLSocket.getpeercert` gives it; None where there is none, or where it was not verified."""
+    certificate_der: bytes | None = field(repr=False)
+    """The same as it came, also where it was not verified."""
+
+
+def default_context() -> ssl.SSLContext:
+    """The context of a client that was given none: it verifies the certificate and the host name, from TLS 1.2 on."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class Channel:
+    """What one connection is carried by.  ``peer`` is its name, for people, until a `Dial` says another."""
+
+    def __init__(
+        self,
+        context: ssl.SSLContext | None,
+        *,
+        peer: str,
+        clock: Callable[[], float],
+        server_side: bool = False,
+    ) -> None:
+        self.peer = peer
+        self._context = context
+        self._clock = clock
+        self._server_side = server_side
+        self._tls: ssl.SSLObject | None = None
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._receive_until = math.inf
+        self._ended = False  # the peer will write no more
+        self._deaf = False  # the peer will read no more
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What is known of the TLS; None without it."""
+        tls = self._tls
+        if tls is None:
+            return None
+        cipher = tls.cipher()
+        return TlsInfo(
+            tls.version() or "", cipher[0] if cipher else "", tls.getpeercert() or None, tls.getpeercert(True)
+        )
+
+    def carry(self, flow: Flow[T]) -> Flow[T]:
+        """The same flow, for a wire.  OSErrors that are thrown into it reach the flow as `TransportError`."""
+        answer: Any = None
+        error: SmtpError | None = None
+        try:
+            while True:
+                effect = flow.send(answer) if error is None else flow.throw(error)
+                answer = error = None
+                try:
+                    answer = yield from self._do(effect)
+                except SmtpError as caught:
+                    error = caught
+                except (OSError, UnicodeError) as caught:
+                    error = translate(caught, effect, self.peer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            error = None  # it holds this frame
+            flow.close()
+
+    def _do(self, effect: Effect) -> Flow[Any]:
+        match effect:
+            case Receive():
+                return (yield from self._receive(effect))
+            case Send(timeout, data):
+                yield from self._send(data, self._after(timeout))
+            case Dial():
+                return (yield from self._dial(effect))
+            case StartTls(timeout, host_name):
+                yield from self._start_tls(host_name, self._after(timeout))
+            case Close():
+                yield from self._close()
+            case _:
+                return (yield effect)
+        return None
+
+    # Deadlines -----------------------------------------------------------------------------------------------------
+
+    def _after(self, timeout: float | None) -> float:
+        return math.inf if timeout is None else self._clock() + timeout
+
+    def _left(self, deadline: float) -> float | None:
+        return None if deadline == math.inf else max(0.0, deadline - self._clock())
+
+    # What a flow needs ---------------------------------------------------------------------------------------------
+
+    def _dial(self, effect: Dial) -> Flow[Any]:
+        self.peer = effect.path if effect.path is not None else f"{effect.host} port {effect.port}"
+        if "\0" in self.peer:
+            raise TransportError(f"{self.peer!r} holds NUL, which no name does", ErrorCode.INVALID_ARGUMENT)
+        return (yield effect)
+
+    def _send(self, data: bytes, deadline: float) -> Flow[None]:
+        # A peer that refuses and closes may reset what is written behind its last word.  That word is worth more
+        # than the error, so the first one is held back until the flow has read it, or writes again.
+        was_deaf = self._deaf
+        try:
+            yield from self._write(data, deadline)
+        except ConnectionError:
+            self._deaf = True
+            if was_deaf:
+                raise
+
+    def _write(self, data: bytes, deadline: float) -> Flow[None]:
+        tls = self._tls
+        if tls is None:
+            yield Send(data, self._left(deadline))
+            return
+        view = memoryview(data)
+        while view:
+            piece = view[:WRITE_SIZE]
+            written = yield from self._through_tls(lambda piece=piece: tls.write(piece), deadline)
+            view = view[written:]
+
+    def _receive(self, effect: Receive) -> Flow[bytes]:
+        if not effect.continued:
+            self._receive_until = self._after(effect.timeout)
+        tls = self._tls
+        if tls is None:
+            return (yield from self._read(self._receive_until))
+        try:
+            return (yield from self._through_tls(lambda: tls.read(READ_SIZE), self._receive_until))
+        except ssl.SSLZeroReturnError:
+            self._ended = True
+            return b""
+        except ssl.SSLEOFError:
+            # Without its close_notify; the engine knows a reply that was cut off when it sees one.
+            return b""
+
+    def _read(self, deadline: float) -> Flow[bytes]:
+        try:
+            data: bytes = yield Receive(self._left(deadline))
+        except ConnectionError:
+            self._ended = True
+            if not self._deaf:
+                raise
+            return b""
+        self._ended = not data
+        return data
+
+    def _close(self) -> Flow[None]:
+        try:
+            yield from self._say_goodbye(self._after(CLOSE_SECONDS))
+        except (OSError, SmtpError):
+            pass  # it is over in any case
+        yield Close()
+
+    def _say_goodbye(self, deadline: float) -> Flow[None]:
+        tls = self._tls
+        if tls is not None and not self._deaf:
+            try:
+                tls.unwrap()
+            except ssl.SSLError:
+                pass  # it wants the peer's close_notify too, which is not worth waiting for
+            yield from self._flush(deadline)
+        if self._server_side and not self._ended:
+            yield HalfClose()
+            until = self._after(LINGER_SECONDS)
+            while (yield from self._read(until)):
+                pass
+
+    # TLS -----------------------------------------------------------------------------------------------------------
+
+    def _start_tls(self, host_name: str | None, deadline: float) -> Flow[None]:
+        context = self._context if self._context is not None else default_context()
+        try:
+            tls = context.wrap_bio(
+                self._incoming,
+                self._outgoing,
+                server_side=self._server_side,
+                # A name may be written with the dot of the root; one in a certificate has none.
+                server_hostname=None if host_name is None else host_name.removesuffix("."),
+            )
+        except (ValueError, ssl.SSLError) as error:
+            message = f"TLS with {self.peer} cannot begin: {error}"
+            raise TransportError(message, ErrorCode.INVALID_ARGUMENT) from error
+        try:
+            yield from self._through_tls(tls.do_handshake, deadline, self._check_first)
+        except ssl.SSLEOFError:
+            raise TransportError(
+                f"{self.peer} closed the connection in the TLS handshake", ErrorCode.CLOSED_BY_PEER
+            ) from None
+        self._tls = tls
+
+    def _check_first(self, data: bytes) -> None:
+        if data[0] not in _RECORD_TYPES:
+            raise NotTls(f"{self.peer} speaks plaintext where TLS is due")
+
+    def _through_tls(
+        self, operation: Callable[[], R], deadline: float, check: Callable[[bytes], None] | None = None
+    ) -> Flow[R]:
+        """Do it as soon as enough has come from the peer.  Raises ssl.SSLEOFError where nothing more comes."""
+        while True:
+            try:
+                result = operation()
+            except ssl.SSLWantReadError:
+                yield from self._flush(deadline)
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                raise
+            except ssl.SSLError as error:
+                yield from self._tell_why(deadline)
+                raise translate_tls(error, self.peer) from error
+            else:
+                yield from self._flush(deadline)
+                return result
+            data = yield from self._read(deadline)
+            if not data:
+                raise ssl.SSLEOFError
+            if check is not None:
+                check(data)
+                check = None
+            self._incoming.write(data)
+
+    def _flush(self, deadline: float) -> Flow[None]:
+        data = self._outgoing.read()
+        if data:
+            yield Send(data, self._left(deadline))
+
+    def _tell_why(self, deadline: float) -> Flow[None]:
+        """Write the alert that says what was wrong, if the peer still listens."""
+        try:
+            yield from self._flush(deadline)
+        except OSError:
+            pass

@@ -1,0 +1,322 @@
+"""What the three Clients share: all but the waiting.
+
+`ClientCore` holds the options and the facts, and makes the flows.  `AsyncClient` runs them for asyncio and trio;
+``blocking.py`` has the same methods without ``await``.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar
+
+from smtpproto import (
+    AuthenticationFailed,
+    Authenticator,
+    ClientConnection,
+    ClientMechanism,
+    Command,
+    Connected,
+    ConnectFailed,
+    ConnectOptions,
+    Connector,
+    Credentials,
+    ErrorCode,
+    Event,
+    Expn,
+    Extensions,
+    Help,
+    LocalProtocolError,
+    Noop,
+    Reply,
+    Rset,
+    State,
+    Vrfy,
+    flows,
+)
+from smtpproto.flows import Flow
+
+from .channel import Channel, TlsInfo
+from .transport import AsyncWire, run_async
+
+T = TypeVar("T")
+Token: TypeAlias = str | Callable[[], str]
+Mechanisms: TypeAlias = Sequence[str | ClientMechanism]
+
+
+class ClientCore:
+    """The options of a client, and what is known of its connection."""
+
+    def __init__(
+        self,
+        options: ConnectOptions | str | None,
+        fields: dict[str, Any],
+        *,
+        context: ssl.SSLContext | None,
+        on_event: Callable[[Event], object] | None,
+        on_send: Callable[[Command | Reply], object] | None,
+        clock: Callable[[], float],
+    ) -> None:
+        if isinstance(options, str):
+            self.options = ConnectOptions.from_url(options, **fields)
+        elif options is None:
+            self.options = ConnectOptions(**fields)
+        else:
+            self.options = options.replace(**fields) if fields else options
+        self._context = context
+        self._watch = on_event if on_event is not None else flows.ignore
+        self._on_send = on_send
+        self._clock = clock
+        self._busy = threading.Lock()
+        self._channel: Channel | None = None
+        self._connector: Connector | None = None
+        self._failure: ConnectFailed | None = None
+
+    options: ConnectOptions
+
+    def __repr__(self) -> str:
+        where = self._channel.peer if self._channel is not None else self.options.host or self.options.path
+        return f"<{type(self).__module__}.Client of {where}, {'' if self.is_connected else 'not '}connected>"
+
+    # What is known -------------------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def _is_open(self) -> bool:
+        """True while there is a connection below."""
+
+    @property
+    def is_connected(self) -> bool:
+        """True from `Connected` on, until the session ends or breaks."""
+        connector = self._connector
+        if connector is None or connector.connected is None or not self._is_open:
+            return False
+        return connector.connection.state not in (State.CLOSED, State.ERROR)
+
+    @property
+    def connection(self) -> ClientConnection | None:
+        """The engine's side of the session, or of the last one; None before the first."""
+        return None if self._connector is None else self._connector.connection
+
+    @property
+    def extensions(self) -> Extensions:
+        """What the server offers now; empty where it is not extended."""
+        return Extensions() if self._connector is None else self._connector.connection.extensions
+
+    @property
+    def extended(self) -> bool:
+        """True where the server speaks ESMTP, or LMTP: EHLO or LHLO was accepted."""
+        return self._connector is not None and self._connector.connection.extended
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """Version, cipher and certificate; None without TLS."""
+        return None if self._channel is None else self._channel.tls
+
+    @property
+    def last_reply(self) -> Reply | None:
+        """What the server said last."""
+        return None if self._connector is None else self._connector.connection.last_reply
+
+    @property
+    def failure(self) -> ConnectFailed | None:
+        """Why connecting failed the last time; None where it did not."""
+        return self._failure
+
+    # Flows ---------------------------------------------------------------------------------------------------------
+
+    def _connecting(self) -> Flow[Connected]:
+        if self.is_connected:
+            raise LocalProtocolError("connected already: disconnect() comes before another connect()")
+        self._failure = self._connector = self._channel = None
+        try:
+            self._connector = Connector(self.options, on_send=self._on_send)
+            self._channel = Channel(self._context, peer="the server", clock=self._clock)
+            return (yield from self._channel.carry(flows.connect(self._connector, self._watch)))
+        except ConnectFailed as failure:
+            self._failure = failure
+            raise
+
+    def _outcome(self, failure: ConnectFailed | None) -> ErrorCode:
+        """What `connect_ex` returns; its caller has no use for the traceback, which would keep frames alive."""
+        if failure is None:
+            return ErrorCode.SUCCESS
+        failure.__traceback__ = None
+        return failure.code
+
+    def _conversing(self, make: Callable[[ClientConnection], Flow[T]]) -> Flow[T]:
+        if self._connector is None or self._channel is None or not self.is_connected:
+            raise LocalProtocolError("not connected: connect() comes first")
+        return (yield from self._channel.carry(make(self._connector.connection)))
+
+    def _commanding(self, command: Command) -> Flow[Reply]:
+        return self._conversing(lambda connection: flows.command(connection, command, self._watch))
+
+    def _resetting(self) -> Flow[Reply]:
+        return self._commanding(Rset())
+
+    def _doing_nothing(self) -> Flow[Reply]:
+        return self._commanding(Noop())
+
+    def _verifying(self, text: str) -> Flow[Reply]:
+        return self._commanding(Vrfy(text))
+
+    def _expanding(self, text: str) -> Flow[Reply]:
+        return self._commanding(Expn(text))
+
+    def _helping(self, topic: str) -> Flow[Reply]:
+        return self._commanding(Help(topic))
+
+    def _authenticating(
+        self,
+        username: str | None,
+        password: str | None,
+        token: Token | None,
+        mechanisms: Mechanisms | None,
+        authorization_id: str,
+    ) -> Flow[Reply]:
+        credentials = self._credentials(username, password, token, authorization_id)
+        options = self.options
+
+        def make(connection: ClientConnection) -> Flow[Reply]:
+            authenticator = Authenticator(
+                connection,
+                credentials,
+                mechanisms=options.mechanisms if mechanisms is None else mechanisms,
+                allow_plaintext=options.allow_plaintext_auth,
+            )
+            return flows.authenticate(connection, authenticator, self._watch)
+
+        return self._conversing(make)
+
+    def _credentials(
+        self, username: str | None, password: str | None, token: Token | None, authorization_id: str
+    ) -> Credentials | None:
+        """What was given, and from the options what was not; but never the secret of one user for another."""
+        options = self.options
+        if username is None:
+            username = options.username
+        if password is None and token is None and username == options.username:
+            password, token = options.password, options.token
+        if username is None and token is None:
+            return None
+        authorization_id = authorization_id or options.authorization_id
+        return Credentials(username or "", password, authorization_id=authorization_id, token=token)
+
+    def _disconnecting(self) -> Flow[None]:
+        if self._connector is not None and self._channel is not None and self.is_connected:
+            yield from self._channel.carry(flows.quit(self._connector.connection, self._watch))
+
+    # Keeping order -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One conversation at a time: the replies of two would be taken for each other's."""
+        if not self._busy.acquire(blocking=False):
+            raise LocalProtocolError(
+                "this client is in the middle of another conversation: wait for it, or use a client for each"
+            )
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+    def _survives(self, error: BaseException) -> bool:
+        """True where the session goes on as if nothing had happened: nothing was sent, or it was a mere refusal."""
+        if not isinstance(error, LocalProtocolError | AuthenticationFailed) or not self.is_connected:
+            return False
+        connection = self.connection
+        return connection is not None and connection.objection(Noop()) is None
+
+
+class AsyncClient(ClientCore):
+    """The methods of a client that waits with ``await``."""
+
+    _wire: AsyncWire
+
+    @abstractmethod
+    async def abort(self) -> None:
+        """Close the connection at once, without a word."""
+
+    async def _run(self, flow: Flow[T]) -> T:
+        with self._alone():
+            try:
+                return await run_async(self._wire, flow)
+            except BaseException as error:
+                if not self._survives(error):
+                    await self.abort()
+                raise
+
+    async def connect(self) -> Connected:
+        """Connect as the options say.  Raises `ConnectFailed`, with nothing left open."""
+        return await self._run(self._connecting())
+
+    async def connect_ex(self) -> ErrorCode:
+        """As `connect`, but returns how it ended; `failure` has the details."""
+        try:
+            await self.connect()
+        except ConnectFailed as failure:
+            return self._outcome(failure)
+        return self._outcome(None)
+
+    async def authenticate(
+        self,
+        username: str | None = None,
+        password: str | None = None,
+        *,
+        token: Token | None = None,
+        mechanisms: Mechanisms | None = None,
+        authorization_id: str = "",
+    ) -> Reply:
+        """Authenticate, with what is in the options where nothing else is given.  Raises `AuthenticationFailed`."""
+        return await self._run(self._authenticating(username, password, token, mechanisms, authorization_id))
+
+    async def command(self, command: Command) -> Reply:
+        """Send one command; its reply, also where that is a refusal.
+
+        Raises `LocalProtocolError` where it may not be sent now (nothing has changed then), `RemoteProtocolError` and
+        `TransportError`, which end the connection.
+        """
+        return await self._run(self._commanding(command))
+
+    async def noop(self) -> Reply:
+        """NOOP.  RFC 5321 section 4.1.1.9."""
+        return await self._run(self._doing_nothing())
+
+    async def reset(self) -> Reply:
+        """RSET.  RFC 5321 section 4.1.1.5."""
+        return await self._run(self._resetting())
+
+    async def verify(self, text: str) -> Reply:
+        """VRFY: is this a user, or a mailbox?  RFC 5321 section 4.1.1.6."""
+        return await self._run(self._verifying(text))
+
+    async def expand(self, text: str) -> Reply:
+        """EXPN: who is on this list?  RFC 5321 section 4.1.1.7."""
+        return await self._run(self._expanding(text))
+
+    async def help(self, topic: str = "") -> Reply:
+        """HELP.  RFC 5321 section 4.1.1.8."""
+        return await self._run(self._helping(topic))
+
+    async def disconnect(self) -> None:
+        """QUIT, and close; a server that has gone already is no error, nor is a client that was not connected."""
+        await self._run(self._disconnecting())
+
+    async def __aenter__(self) -> Self:
+        if not self.is_connected:
+            await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                await self.disconnect()
+        finally:
+            await self.abort()

@@ -1,0 +1,188 @@
+"""A session as a ladder, for people: what was said, by whom, and what it means.
+
+All that comes from a peer is put into `rich.text.Text`, which reads no markup, and made printable before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Final, NoReturn
+
+from rich.console import Console
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from smtpproto import (
+    EXTENSIONS,
+    AuthNeeded,
+    Command,
+    Connected,
+    ConnectFailed,
+    ConnectionClosed,
+    ErrorCode,
+    Event,
+    Extensions,
+    Reply,
+    Security,
+    Target,
+)
+
+from .trace import Certificate, Tls, printable
+
+NAMES: Final = 16
+"""Columns for the names of the events; the longest is ConnectionClosed."""
+INDENT: Final = NAMES + 3
+"""Columns before what was said: the name, a space, the direction, a space."""
+LONGEST_KEYWORD: Final = 24
+"""Columns; the longest keyword in the table has 19."""
+
+WIDE: Final = 1_000_000
+"""Columns of what is no terminal: programs do not want lines to be folded."""
+
+CLIENT, SERVER = Style.parse("cyan"), Style.parse("magenta")
+EVENT, DIM = Style.parse("bold"), Style.parse("dim")
+GOOD, DOUBTFUL, BAD = Style.parse("green"), Style.parse("yellow"), Style.parse("red")
+
+SECURITY: Final = {
+    Security.NONE: "no TLS",
+    Security.OPPORTUNISTIC: "STARTTLS where it is offered",
+    Security.REQUIRED: "STARTTLS required",
+    Security.IMPLICIT: "implicit TLS",
+}
+
+
+class LadderConsole(Console):
+    """Leaves a broken pipe to us; rich would exit with the status that means INTERNAL_ERROR."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Nobody reads any more."""
+        raise BrokenPipeError
+
+
+def make_console(*, colors: bool = True) -> Console:
+    """A console on standard output, with colours only for a terminal that wants them."""
+    plain = not colors or bool(os.environ.get("NO_COLOR")) or not sys.stdout.isatty()
+    console = LadderConsole(
+        color_system=None if plain else "auto", highlight=False, markup=False, emoji=False, soft_wrap=False
+    )
+    if not sys.stdout.isatty():
+        console.width = WIDE
+    return console
+
+
+class Ladder:
+    """Shows a session as it happens; a `View`."""
+
+    def __init__(self, console: Console, *, tables: bool = True) -> None:
+        self._console = console
+        self._tables = tables
+        self._begin = time.monotonic()
+        self._connected: Connected | None = None
+        unicode = (console.encoding or "").lower().startswith("utf")
+        self._to_server, self._to_client, self._both = "→←⇄" if unicode else "><="
+
+    def target(self, target: Target) -> None:
+        """Whom we are going to connect to."""
+        if target.path is not None:
+            where = f"unix socket {target.path}"
+        else:
+            where = f"{target.host} port {target.port}"
+            if target.host_name != target.host:
+                where += f" as {target.host_name}"
+        protocol = "LMTP" if target.lmtp else "EHLO" if target.extended else "HELO"
+        self._row("", "", Text(printable(f"{where}: {protocol}, {SECURITY[target.security]}"), DIM))
+
+    def sent(self, command: Command) -> None:
+        """A line of ours."""
+        self._row("", self._to_server, Text(printable(str(command)), CLIENT))
+
+    def tls(self, tls: Tls) -> None:
+        """What TLS came to, and for whom the certificate is."""
+        self._row("", self._both, Text(printable(f"{tls.version}, {tls.cipher}"), GOOD))
+        if tls.certificate:
+            certificate = Certificate(tls.certificate)
+            names = ", ".join(certificate.names) or certificate.subject
+            self._row("", "", Text(f"certificate for {names}", DIM))
+            if certificate.names and certificate.subject not in ("", *certificate.names):
+                self._row("", "", Text(f"subject {certificate.subject}", DIM))
+            self._row("", "", Text(f"issued by {certificate.issuer}", DIM))
+            self._row("", "", Text(f"valid until {certificate.not_after}", DIM))
+
+    def event(self, event: Event, reply: Reply | None) -> None:
+        """The name of an event, and what the server said."""
+        name = type(event).__name__
+        if reply is not None:
+            for number, line in enumerate(str(reply).split("\n")):
+                said = Text(line)
+                said.stylize(_style_of(reply), 0, 3)
+                self._row("" if number else name, "" if number else self._to_client, said)
+            return
+        match event:
+            case AuthNeeded():
+                offered = ", ".join(map(printable, event.mechanisms)) or "no mechanism is offered"
+                self._row(name, "", Text(f"{offered}: {event.why.value}"))
+            case Connected():
+                self._connected = event
+                self._row(name, "", Text(describe(event), GOOD))
+            case ConnectionClosed():
+                self._row(name, self._to_client, Text("the server closed the connection", DIM))
+            case _:
+                self._row(name, "", Text())
+
+    def outcome(self, failure: ConnectFailed | None, sentence: str) -> None:
+        """What was offered, and the name and number of the exit status; the sentence is for standard error."""
+        if self._connected is not None and self._tables and len(self._connected.extensions):
+            self._console.print()
+            self._console.print(extensions_table(self._connected.extensions))
+        code = ErrorCode.SUCCESS if failure is None else failure.code
+        how = f" while {failure.stage.value}" if failure is not None else ""
+        line = Text(f"{code.name} ({int(code)})", GOOD if failure is None else BAD)
+        line.append(f"{how} after {time.monotonic() - self._begin:.2f} s", DIM)
+        if self._tables:
+            self._console.print()
+        self._console.print(line)
+
+    def _row(self, name: str, direction: str, said: Text) -> None:
+        """One row; what is too long for it is folded under itself."""
+        width = max(self._console.width - INDENT, 20)
+        lines = said.wrap(self._console, width, overflow="fold") if said.cell_len > width else [said]
+        for number, line in enumerate(lines):
+            line.rstrip()
+            row = Text(no_wrap=True, overflow="ignore")
+            row.append(f"{'' if number else name:{NAMES}} ", EVENT)
+            row.append(f"{'' if number else direction:1} ", CLIENT if direction == self._to_server else SERVER)
+            row.append_text(line)
+            row.rstrip()
+            self._console.print(row)
+
+
+def _style_of(reply: Reply) -> Style:
+    return BAD if reply.is_permanent else DOUBTFUL if reply.is_transient else GOOD
+
+
+def describe(connected: Connected) -> str:
+    """What was established, in a few words."""
+    protocol = "ESMTP" if connected.extended else "SMTP without extensions"
+    count = len(connected.extensions)
+    offered = f", {count} extension{'' if count == 1 else 's'}" if connected.extended else ""
+    return f"{protocol} {'over TLS' if connected.tls else 'in plaintext'}{offered}"
+
+
+def extensions_table(extensions: Extensions) -> Table:
+    """What the server offers, where that is specified, and what it means."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style=EVENT, show_edge=False)
+    table.add_column("Extension", max_width=LONGEST_KEYWORD, overflow="fold")
+    table.add_column("Source", overflow="fold")
+    table.add_column("Meaning", overflow="fold")
+    for keyword, argument in extensions.items():
+        known = EXTENSIONS.get(keyword)
+        meaning = Text("not known to this program", DOUBTFUL) if known is None else Text(known.title)
+        if argument:
+            meaning.append(f"\n{printable(argument)}", CLIENT)
+        table.add_row(Text(printable(keyword)), Text("" if known is None else known.rfc), meaning)
+    for line in extensions.unrecognised:
+        table.add_row(Text(printable(line)), Text(), Text("against the grammar of EHLO", DOUBTFUL))
+    return table

@@ -1,0 +1,206 @@
+"""What runs a flow: the primitives that each backend has, and the loop that calls them.
+
+A backend knows how to dial, write, read and close octets, and nothing else.  TLS, deadlines and the names of errors
+are in ``channel.py``, which is a flow itself, so that all of them are the same on every kind of I/O.
+"""
+
+from __future__ import annotations
+
+import socket
+import stat
+from collections.abc import Awaitable, Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from smtpproto import AddressLiteral, Event, LocalProtocolError, Reply, SmtpError, Verify
+from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Receive, Send
+
+T = TypeVar("T")
+Subject: TypeAlias = Event | Verify
+Answer: TypeAlias = Reply | bool | None
+Address: TypeAlias = "tuple[str, int] | str"
+"""Host and port, or the path of a unix socket."""
+
+READ_SIZE = 65536
+"""Octets in one read."""
+
+CLOSE_SECONDS = 1.0
+"""What is left to write may take this long when a connection is closed."""
+
+BACKLOG = 100
+"""Connections that wait to be accepted."""
+
+ATTEMPT_DELAY = 0.25
+"""Seconds until the next address of a host is tried beside the one before.  RFC 8305 section 5."""
+
+
+class HalfClose(Effect):
+    """Say that nothing more will be written; what the peer still writes can be read."""
+
+    __slots__ = ()
+
+
+class Wire(Protocol):
+    """The octets of one connection.  Everything raises OSError; what takes too long, its subclass TimeoutError."""
+
+    def dial(self, host: str, port: int, path: str | None, timeout: float | None) -> AddressLiteral | None: ...
+    def send(self, data: bytes, timeout: float | None) -> None: ...
+    def receive(self, timeout: float | None) -> bytes: ...
+    def half_close(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class AsyncWire(Protocol):
+    """The same for those that wait with ``await``."""
+
+    async def dial(self, host: str, port: int, path: str | None, timeout: float | None) -> AddressLiteral | None: ...
+    async def send(self, data: bytes, timeout: float | None) -> None: ...
+    async def receive(self, timeout: float | None) -> bytes: ...
+    async def half_close(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+def answer_nothing(subject: Subject) -> Answer:
+    """For the flows of a client, which ask nothing."""
+    raise LocalProtocolError(f"a flow asks about {subject!r}, and there is nobody to answer")
+
+
+async def answer_nothing_async(subject: Subject) -> Answer:
+    """The same."""
+    return answer_nothing(subject)
+
+
+# What is thrown into a flow.  Everything else ends it: a fault of the program's, an interrupt, a cancellation.
+_Thrown = (OSError, UnicodeError, SmtpError)
+
+
+def run(wire: Wire, flow: Flow[T], ask: Callable[[Subject], Answer] = answer_nothing) -> T:
+    """Run a flow to its end; its result.  Raises what it raises, and closes it where it is broken off."""
+    answer: Any = None
+    error: Exception | None = None
+    try:
+        while True:
+            effect = flow.send(answer) if error is None else flow.throw(error)
+            answer = error = None
+            if isinstance(effect, Ask):
+                answer = ask(effect.subject)
+                continue
+            try:
+                match effect:
+                    case Receive(timeout):
+                        answer = wire.receive(timeout)
+                    case Send(timeout, data):
+                        wire.send(data, timeout)
+                    case Dial(timeout, host, port, path):
+                        answer = wire.dial(host, port, path, timeout)
+                    case HalfClose():
+                        wire.half_close()
+                    case Close():
+                        wire.close()
+                    case _:
+                        raise TypeError(f"{effect!r} is no effect that a wire can do")
+            except _Thrown as caught:
+                error = caught
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        error = None  # it holds this frame
+        flow.close()
+
+
+async def run_async(
+    wire: AsyncWire, flow: Flow[T], ask: Callable[[Subject], Awaitable[Answer]] = answer_nothing_async
+) -> T:
+    """As `run`."""
+    answer: Any = None
+    error: Exception | None = None
+    try:
+        while True:
+            effect = flow.send(answer) if error is None else flow.throw(error)
+            answer = error = None
+            if isinstance(effect, Ask):
+                answer = await ask(effect.subject)
+                continue
+            try:
+                match effect:
+                    case Receive(timeout):
+                        answer = await wire.receive(timeout)
+                    case Send(timeout, data):
+                        await wire.send(data, timeout)
+                    case Dial(timeout, host, port, path):
+                        answer = await wire.dial(host, port, path, timeout)
+                    case HalfClose():
+                        await wire.half_close()
+                    case Close():
+                        await wire.close()
+                    case _:
+                        raise TypeError(f"{effect!r} is no effect that a wire can do")
+            except _Thrown as caught:
+                error = caught
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        error = None
+        flow.close()
+
+
+# Sockets ---------------------------------------------------------------------------------------------------------
+
+
+def literal_of(name: object) -> AddressLiteral | None:
+    """The address literal of a socket's own name; None where it has no IP address.  RFC 5321 section 4.1.4."""
+    match name:
+        case (str() as address, int(), *_):
+            with suppress(LocalProtocolError):
+                return AddressLiteral.of(address)
+        case _:
+            pass
+    return None
+
+
+def address_of(name: object) -> Address:
+    """A socket's name as an address; ``""`` for a unix socket without one."""
+    match name:
+        case (str() as host, int() as port, *_):
+            return host, port
+        case str():
+            return name
+        case _:
+            return ""
+
+
+def named(address: Address) -> str:
+    """An address, for people."""
+    if isinstance(address, str):
+        return address or "a unix socket"
+    return f"{address[0]} port {address[1]}"
+
+
+def listen(host: str, port: int, path: str | None) -> socket.socket:
+    """A listening socket; at the first address that the host has, or at the unix socket.  Raises OSError."""
+    if path is None:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address, family=family, backlog=BACKLOG)
+    _remove_left_over(Path(path))
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(path)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove a unix socket that nobody listens at any more: its server did not end well."""
+    if not path.exists() or not stat.S_ISSOCK(path.stat().st_mode):
+        return
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()

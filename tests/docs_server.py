@@ -1,0 +1,123 @@
+"""The hosts under `.example` that the documentation talks to: real servers of ours, on loopback.
+
+The adapters are what the documentation shows, so these servers do not stand on them: the flow of a server is run
+here by hand, one thread a connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+import trustme
+
+from smtpproto.flows import Ask, Close, Receive, Send, StartTls, serve
+from smtpproto.sasl import Verify
+from smtpproto.service import DEFAULT_EXTENSIONS, Service, ServiceSession
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from types import TracebackType
+
+    import pytest
+
+USER, PASSWORD = "user", "password"
+IMPLICIT_TLS = frozenset({465, "465", "smtps", "submissions"})
+LOOPBACK = frozenset({None, "localhost", "127.0.0.1", "::1", ""})
+
+
+class ExampleDomain:
+    """The servers, while it is entered: one that offers STARTTLS, and one under TLS from the start.
+
+    Their certificate holds the names given; OpenSSL takes no ``*.example``.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        authority = trustme.CA()
+        self.authority = authority.cert_pem
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate = authority.issue_cert(*names, "localhost", "127.0.0.1")
+        certificate.configure_cert(self.context)  # pyright: ignore[reportUnknownMemberType]
+        self.listeners = {secure: socket.create_server(("127.0.0.1", 0)) for secure in (False, True)}
+        self.connections: set[socket.socket] = set()
+        self.threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        for secure, listener in self.listeners.items():
+            self.start(self.accept, listener, secure)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for each in [*self.listeners.values(), *self.connections]:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self.threads:
+            thread.join(10)
+
+    def start(self, target: Any, *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+    def accept(self, listener: socket.socket, secure: bool) -> None:
+        with contextlib.suppress(OSError):  # it is closed when the domain is left
+            while True:
+                connection, _ = listener.accept()
+                self.connections.add(connection)
+                self.start(self.converse, connection, secure)
+
+    def converse(self, stream: socket.socket, secure: bool) -> None:
+        extensions = (*DEFAULT_EXTENSIONS, "SIZE 50000000")
+        service = Service("mx.example", extensions=extensions, starttls=not secure, mechanisms=("PLAIN", "LOGIN"))
+        with contextlib.suppress(OSError):  # the client's errors are its own affair
+            if secure:
+                stream = self.secured(stream)
+            flow = serve(ServiceSession(service, secure=secure))
+            answer: object = None
+            with contextlib.suppress(StopIteration):
+                while True:
+                    effect, answer = flow.send(answer), None
+                    match effect:
+                        case Send():
+                            stream.sendall(effect.data)
+                        case Receive():
+                            answer = stream.recv(65536)
+                        case StartTls():
+                            stream = self.secured(stream)
+                        case Ask(subject=Verify() as question):
+                            answer = (question.username, question.password) == (USER, PASSWORD)
+                        case Close():
+                            stream.close()
+                        case _:
+                            pass
+
+    def secured(self, stream: socket.socket) -> socket.socket:
+        secured = self.context.wrap_socket(stream, server_side=True)
+        self.connections.add(secured)
+        return secured
+
+    def patch(self, patch: pytest.MonkeyPatch, folder: Path) -> None:
+        """Let names under `.example` lead here, let the default context trust the servers, and hide the network."""
+        folder.mkdir(exist_ok=True)
+        certificate = folder / "ca.pem"
+        self.authority.write_to_path(str(certificate))
+        patch.setenv("SSL_CERT_FILE", str(certificate))
+        real = socket.getaddrinfo
+
+        def getaddrinfo(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
+            name = host.decode() if isinstance(host, bytes) else host
+            if name in LOOPBACK:
+                return real(host, port, *arguments, **options)
+            if not name.endswith(".example"):
+                raise socket.gaierror(socket.EAI_NONAME, f"{name} is not found: the documentation knows .example alone")
+            listener = self.listeners[port in IMPLICIT_TLS]
+            return real("127.0.0.1", listener.getsockname()[1], *arguments, **options)
+
+        patch.setattr(socket, "getaddrinfo", getaddrinfo)
