@@ -65,8 +65,6 @@ class Authenticator:
         if not choice.candidates:
             raise AuthenticationFailed(choice.message, choice.why)
         self._candidates = list(choice.candidates)
-        self._steps = 0
-        self._held: bytes | None = None
         self._problem: AuthenticationFailed | None = None
         self._begin()
 
@@ -76,14 +74,12 @@ class Authenticator:
     def start(self) -> Command:
         """The AUTH command, with the initial response where the line stays within its limit."""
         try:
-            initial = next(self._exchange)
+            self._initial = next(self._exchange)
         except StopIteration:
             raise LocalProtocolError(f"the mechanism {self.mechanism.name} says nothing at all") from None
-        command = Auth(self.mechanism.name, initial)
-        if initial is not None and len(bytes(command)) > COMMAND_LINE:
-            self._held = initial
-            return Auth(self.mechanism.name, None)
-        return command
+        command = Auth(self.mechanism.name, self._initial)
+        self._held = self._initial is not None and len(bytes(command)) > COMMAND_LINE
+        return Auth(self.mechanism.name) if self._held else command
 
     def respond(self, event: Event) -> Command | None:
         """What to send next; None when the authentication has succeeded.
@@ -102,16 +98,22 @@ class Authenticator:
     def _begin(self) -> None:
         self.mechanism = self._candidates.pop(0)
         self._exchange: ClientExchange = self.mechanism.exchange()
+        self._steps = 0
+        # The initial response, as long as the server may not have seen it; and whether it certainly has not.
+        self._initial: bytes | None = None
+        self._held = False
 
     def _challenged(self, event: AuthChallenge) -> AuthResponse:
         if self._problem is not None:
-            return AuthResponse(None)
+            raise self._problem  # a server that goes on after "*" may do so for ever
         self._steps += 1
         if self._steps > MAX_STEPS:
             return self._cancel(f"the server sends one challenge after another ({MAX_STEPS} so far)")
-        if self._held is not None:
-            held, self._held = self._held, None
-            return AuthResponse(held)
+        initial, self._initial = self._initial, None
+        if initial is not None and (self._held or event.challenge == b""):
+            # Some servers ask for the initial response although it came with AUTH.
+            self._held = False
+            return AuthResponse(initial)
         try:
             response = self._exchange.send(Challenge(event.challenge, event.reply.lines[0]))
         except StopIteration:
@@ -127,7 +129,7 @@ class Authenticator:
     def _succeeded(self, reply: Reply) -> None:
         if self._problem is not None:
             raise self._problem
-        if self._held is not None:
+        if self._held:
             raise AuthenticationFailed(
                 "the server reported success before it had seen the credentials", ErrorCode.SERVER_NOT_AUTHENTIC, reply
             )
@@ -148,7 +150,6 @@ class Authenticator:
         if self._problem is not None:
             raise self._problem
         if reply.code in _TRY_THE_NEXT and self._candidates:
-            self._held = None
             self._begin()
             return self.start()
         raise _refused(self.mechanism, reply)
@@ -167,6 +168,10 @@ def _refused(mechanism: ClientMechanism, reply: Reply) -> AuthenticationFailed:
     if reply.code == 538:
         return AuthenticationFailed(
             f"the server wants TLS for {mechanism.name}", ErrorCode.PLAINTEXT_AUTHENTICATION_FORBIDDEN, reply
+        )
+    if reply.code in _TRY_THE_NEXT:
+        return AuthenticationFailed(
+            f"the server offers {mechanism.name} and does not take it", ErrorCode.AUTHENTICATION_REFUSED, reply
         )
     said = error_of(mechanism)
     detail = f" and says {said}" if said else ""

@@ -52,8 +52,9 @@ class Service(Value):
     ``host_name``: the name that it gives itself.  ``extensions``: lines of the EHLO reply, but for STARTTLS and
     AUTH, which come and go with the state.  ``starttls``: TLS can be had.  ``mechanisms``: SASL mechanisms, names or
     objects; those that expose the secret are offered only under TLS, unless ``allow_plaintext_auth``.
-    ``require_tls``, ``require_auth``: no mail without them.  ``lmtp``: speak LMTP.  ``max_errors``: refusals after
-    which the session ends.
+    ``require_tls``, ``require_auth``: no mail without them.  ``lmtp``: speak LMTP.  ``max_errors``: commands refused by
+    the engine or by this policy, and failed authentications, after which the session ends; what the program refuses
+    does not count.
     """
 
     __slots__ = (
@@ -125,6 +126,8 @@ class Service(Value):
         set_field(self, "max_errors", max_errors)
         set_field(self, "limits", limits)
         set_field(self, "timeouts", timeouts)
+        if max_errors < 1:
+            raise LocalProtocolError(f"max_errors is {max_errors}: it must be at least 1, or no session could begin")
         if require_auth and not self.mechanisms:
             raise LocalProtocolError("require_auth=True without mechanisms: nobody could ever authenticate")
 
@@ -171,7 +174,7 @@ class ServiceSession:
         if self.connection.authenticated:
             return {}
         protected = self.connection.secure or self.service.allow_plaintext_auth
-        return {each.name: each for each in self.service.mechanisms if protected or not each.exposes_secret}
+        return {each.name.upper(): each for each in self.service.mechanisms if protected or not each.exposes_secret}
 
     @property
     def offer(self) -> tuple[str, ...]:
@@ -188,7 +191,7 @@ class ServiceSession:
         connection, service = self.connection, self.service
         if service.require_tls and not connection.secure and type(command) not in _BEFORE_TLS:
             return Reply(530, "5.7.0 must issue a STARTTLS command first")
-        if service.require_auth and not connection.authenticated and isinstance(command, Mail):
+        if service.require_auth and not connection.authenticated and type(command) not in _BEFORE_AUTH:
             return Reply(530, "5.7.0 authentication required")
         if isinstance(command, Auth) and command.mechanism not in self.mechanisms:
             return Reply(504, "5.5.4 unrecognised authentication mechanism")
@@ -227,7 +230,10 @@ class ServiceSession:
         self.identity = None
 
 
-_BEFORE_TLS: Final = frozenset({Connect, Ehlo, Lhlo, Helo, StartTls, Noop, Quit})
+_BEFORE_TLS: Final = frozenset({Connect, Ehlo, Lhlo, StartTls, Noop, Quit})
+"""RFC 3207 section 4; LHLO is LMTP's EHLO."""
+_BEFORE_AUTH: Final = _BEFORE_TLS | {Helo, Auth, Rset, Help}
+"""RFC 4954 section 6, and HELP, which has nothing to hide."""
 _NOT_IMPLEMENTED: Final = Reply(502, "5.5.1 command not implemented")
 _DEFAULTS: Final[Mapping[type[Command], Reply]] = {
     StartTls: Reply(220, "2.0.0 ready to start TLS"),

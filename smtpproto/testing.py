@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from .addresses import AddressLiteral
@@ -37,7 +38,7 @@ def octets(data: bytes) -> list[bytes]:
 def pieces(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     """Cut at these positions, in any order; those that lie outside are left out, and so are empty pieces."""
     positions = sorted({0, len(data), *(cut for cut in cuts if 0 < cut < len(data))})
-    return [data[start:end] for start, end in zip(positions, positions[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(positions)]
 
 
 class Deadlock(AssertionError):
@@ -54,11 +55,11 @@ def link(client: Flow[T], server: Flow[None], *, answer: Answer = accept, cut: C
 
     ``answer`` is the server's program; ``cut`` says in which pieces what is sent arrives.  TLS is pretended: it begins
     where both sides ask for it, and plaintext that meets it is a `NotTls`, as it would be.  Raises what the client's
-    flow raises, what the server's flow raises before, and `Deadlock`.
+    flow raises, what the server's flow raises before, and `Deadlock`.  What ``answer`` raises is thrown into the flow.
     """
-    here, there = _Side(client), _Side(server)
-    here.peer, there.peer = there, here
     try:
+        here, there = _Side(client), _Side(server)
+        here.peer, there.peer = there, here
         while not here.done:
             progress = here.step(answer, cut)
             if not there.done:
@@ -71,6 +72,15 @@ def link(client: Flow[T], server: Flow[None], *, answer: Answer = accept, cut: C
         return result
     finally:
         client.close()
+        server.close()
+
+
+def behind_tls(server: Flow[None]) -> Flow[None]:
+    """The same flow, with implicit TLS before it; give it a session with ``secure=True``."""
+    try:
+        yield StartTls(None, None)
+        yield from server
+    finally:
         server.close()
 
 
@@ -90,14 +100,14 @@ class _Side:
         match self.effect:
             case Send(_, data):
                 if not self.peer.gone:
-                    self.peer.inbox.extend(cut(data))
+                    self.peer.inbox.extend(filter(None, cut(data)))
                 return self._send(None)
             case Receive():
                 return self._receive()
             case StartTls():
                 return self._start_tls()
             case Ask(_, subject):
-                return self._send(answer(subject))
+                return self._ask(answer, subject)
             case Close():
                 self.closed = True
                 return self._send(None)
@@ -109,6 +119,13 @@ class _Side:
     @property
     def gone(self) -> bool:
         return self.closed or self.done
+
+    def _ask(self, answer: Answer, subject: Event | Verify) -> bool:
+        try:
+            said = answer(subject)
+        except Exception as error:
+            return self._throw(error)
+        return self._send(said)
 
     def _receive(self) -> bool:
         if self.inbox:
@@ -129,7 +146,7 @@ class _Side:
     def _send(self, value: object) -> bool:
         return self._go(lambda: self.flow.send(value))
 
-    def _throw(self, error: TransportError) -> bool:
+    def _throw(self, error: Exception) -> bool:
         return self._go(lambda: self.flow.throw(error))
 
     def _go(self, advance: Callable[[], Effect]) -> bool:

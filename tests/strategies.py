@@ -16,6 +16,7 @@ from smtpproto.commands import (
     Command,
     Data,
     Ehlo,
+    EndOfData,
     Etrn,
     Expn,
     Helo,
@@ -237,3 +238,35 @@ def any_texts() -> st.SearchStrategy[str]:
     )
     pieces = st.lists(nasty | st.text(max_size=3) | st.sampled_from(["a", "a@b.c", "SIZE=1", "QUIT", "RCPT TO:<x@y>"]))
     return pieces.map("".join)
+
+
+# -- whole sessions ---------------------------------------------------------------------------------------------------
+
+
+def cuts(size: int = 400) -> st.SearchStrategy[list[int]]:
+    """Where to cut a stream of about this size: for `smtpproto.testing.pieces`."""
+    return st.lists(st.integers(1, size), max_size=12)
+
+
+def session_commands(*, lmtp: bool = False) -> st.SearchStrategy[Command]:
+    """A command of every kind that a session knows, in the lot that makes mail transactions likely."""
+    hello: list[Command] = [Lhlo("me.example")] if lmtp else [Ehlo("me.example"), Helo("me.example")]
+    often = [Mail("a@x.example"), Rcpt("b@y.example"), Rcpt("c@y.example"), Data(), EndOfData()]
+    chunks = [Bdat(3), Bdat(5, last=True), Burl("imap://x.example/y", last=True), Burl("imap://x.example/y")]
+    seldom = [
+        *hello,
+        Rset(),
+        Noop(),
+        Help(),
+        Vrfy("b"),
+        Expn("b"),
+        UnknownCommand("XYZZY"),
+        StartTls(),
+        Auth("PLAIN"),
+        AuthResponse(b"x"),
+        Etrn("x.example"),
+        XClient({"NAME": "x"}),
+        XForward({"NAME": "x"}),
+        Quit(),
+    ]
+    return st.sampled_from([*often, *often, *often, *chunks, *chunks, *seldom])

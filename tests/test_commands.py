@@ -43,6 +43,8 @@ from smtpproto.commands import (
     parse_auth_response,
     parse_command,
 )
+from smtpproto.commands.base import KNOWN_VERBS
+from smtpproto.commands.session import Lookup
 from smtpproto.errors import LocalProtocolError
 from smtpproto.parameters import (
     MAIL_PARAMETERS,
@@ -145,7 +147,9 @@ def test_every_class_is_in_the_table_above() -> None:
     def below(cls: type[Command]) -> set[type[Command]]:
         return {cls}.union(*map(below, cls.__subclasses__()))
 
-    public = {cls for cls in below(Command) if cls.__module__ == module.__name__ and not cls.__name__.startswith("_")}
+    public = {
+        cls for cls in below(Command) if cls.__module__.startswith(module.__name__) and not cls.__name__.startswith("_")
+    } - {Lookup}
     assert {type(command) for command, _ in LINES} == public - {Command, Connect, EndOfData, AuthResponse}
 
 
@@ -744,3 +748,8 @@ def test_bytearrays_are_taken_for_bytes() -> None:
     response[:] = b"xyz"
     assert command == AuthResponse(b"abc")
     assert type(command.response) is bytes
+
+
+def test_every_known_verb_has_its_class_and_its_parser() -> None:
+    verbs = {command.verb for command, _ in LINES if not isinstance(command, UnknownCommand)}
+    assert verbs == KNOWN_VERBS

@@ -15,7 +15,6 @@ from smtpproto import (
     ConnectOptions,
     ErrorCode,
     Limits,
-    LocalProtocolError,
     Security,
     Stage,
     Timeouts,
@@ -37,10 +36,19 @@ LONGEST_SECRET: Final = 65_536
 
 URL_HELP: Final = "smtp, smtps, submission, submissions or lmtp://[USER@]HOST[:PORT], or lmtp:///PATH"
 
+USAGE: Final = """\
+smtpproto connect [OPTION ...] URL
+       smtpproto connect [OPTION ...] --host HOST | --path PATH
+       smtpproto connect --demo"""
+
 EPILOG: Final = """\
-A password or a token never stands on the command line, where every user of the machine can read it; nor in the URL.
-The exit status is 0 where the session was established, else the number of the error (3 name not found, 4 connection
-refused, 23 certificate not trusted, 32 authentication refused ...), which is printed with its name.
+A password or a token never stands on the command line or in the URL, where
+every user of the machine could read it.
+
+The exit status is 0 where the session was established, else the number of the
+error: 2 invalid argument, 3 name not found, 4 connection refused, 7 protocol
+error, 23 certificate not trusted, 24 wrong host name, 32 authentication refused
+and so on; its name is printed with it.
 """
 
 
@@ -56,7 +64,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with the status of INVALID_ARGUMENT."""
-        self.exit(int(ErrorCode.INVALID_ARGUMENT), f"{self.prog}: {message}; --help tells what there is\n")
+        self.exit(int(ErrorCode.INVALID_ARGUMENT), f"smtpproto: {message}; --help tells what there is\n")
 
 
 class _Refuse(argparse.Action):
@@ -82,7 +90,9 @@ def make_parser() -> Parser:
 CONNECT_TEXTS: Final[dict[str, Any]] = {
     "help": "establish a session, and show how it goes",
     "description": "Establish an SMTP, submission or LMTP session, show it as it happens, and end it with QUIT.",
+    "usage": USAGE,
     "epilog": EPILOG,
+    "formatter_class": argparse.RawDescriptionHelpFormatter,
     "allow_abbrev": False,
 }
 
@@ -101,8 +111,8 @@ def _add_server(group: _Group) -> None:
         "--port",
         help="number, or smtp, submission, submissions, smtps, lmtp (default 25; 465 with implicit TLS; 24 for LMTP)",
     )
-    group.add_argument("--host-name", metavar="NAME", help="what the certificate must be for, if not the host")
-    group.add_argument("--host-address", metavar="ADDRESS", help="what to connect to, if not the host")
+    group.add_argument("--host-name", metavar="NAME", help="name that the certificate must be for, if not the host")
+    group.add_argument("--host-address", metavar="ADDRESS", help="address to connect to, if not the host")
     group.add_argument("--path", help="unix socket to connect to instead")
 
 
@@ -110,8 +120,8 @@ def _add_session(group: _Group) -> None:
     group.add_argument(
         "--security",
         choices=[each.value for each in Security],
-        help="TLS: none; opportunistic: STARTTLS where it is offered; required: STARTTLS or no session; implicit: before "
-        "the first octet (default: by the port; required with a user name)",
+        help="TLS: none; opportunistic: STARTTLS where it is offered; required: STARTTLS or no session; implicit: "
+        "before the first octet (default: by the port; required with a user name)",
     )
     group.add_argument(
         "--ca", type=Path, metavar="FILE", help="PEM file of the roots to trust, instead of the system's"
@@ -228,10 +238,8 @@ def make_options(arguments: argparse.Namespace) -> ConnectOptions:
     given["authenticate"] = arguments.auth
     given["allow_plaintext_auth"] = arguments.allow_plaintext_auth
     given["mechanisms"] = arguments.mechanism
-    if arguments.url is None:
-        options = ConnectOptions(**given)
-    else:
-        options = ConnectOptions.from_url(arguments.url, **given)
+    url = arguments.url
+    options = ConnectOptions(**given) if url is None else ConnectOptions.from_url(url, **given)
     if options.password is not None:
         raise invalid(
             "a password does not belong in the URL, where others can read it: give it with --password-prompt, "
@@ -270,7 +278,9 @@ def _numbers(arguments: argparse.Namespace) -> dict[str, Any]:
 OPTION_OF: Final = {"extended": "--ehlo and --helo"}
 """Where it is not the name with hyphens."""
 
-SECRET_SOURCES: Final = tuple(f"{name}_{source}" for name in ("password", "token") for source in ("prompt", "env", "file"))
+SECRET_SOURCES: Final = tuple(
+    f"{name}_{source}" for name in ("password", "token") for source in ("prompt", "env", "file")
+)
 
 
 def _with_host_name(options: ConnectOptions) -> ConnectOptions:
@@ -278,9 +288,7 @@ def _with_host_name(options: ConnectOptions) -> ConnectOptions:
     if options.path is not None or not options.host or not (options.host_name or options.host_address):
         return options
     host = options.host
-    return options.replace(
-        host=None, host_name=options.host_name or host, host_address=options.host_address or host
-    )
+    return options.replace(host=None, host_name=options.host_name or host, host_address=options.host_address or host)
 
 
 # Nothing may be given that would have no effect.

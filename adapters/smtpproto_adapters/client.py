@@ -141,13 +141,6 @@ class ClientCore:
             self._failure = failure
             raise
 
-    def _outcome(self, failure: ConnectFailed | None) -> ErrorCode:
-        """What `connect_ex` returns; its caller has no use for the traceback, which would keep frames alive."""
-        if failure is None:
-            return ErrorCode.SUCCESS
-        failure.__traceback__ = None
-        return failure.code
-
     def _conversing(self, make: Callable[[ClientConnection], Flow[T]]) -> Flow[T]:
         if self._connector is None or self._channel is None or not self.is_connected:
             raise LocalProtocolError("not connected: connect() comes first")
@@ -260,8 +253,8 @@ class AsyncClient(ClientCore):
         try:
             await self.connect()
         except ConnectFailed as failure:
-            return self._outcome(failure)
-        return self._outcome(None)
+            return failure.code
+        return ErrorCode.SUCCESS
 
     async def authenticate(
         self,

@@ -252,9 +252,7 @@ class JsonLines:
             case AuthNeeded():
                 fields.update(mechanisms=event.mechanisms, why=event.why.name)
             case Connected():
-                fields.update(
-                    extensions=_json_extensions(event.extensions), extended=event.extended, tls=event.tls
-                )
+                fields.update(extensions=_json_extensions(event.extensions), extended=event.extended, tls=event.tls)
             case ConnectionClosed():
                 fields.update(unanswered=[type(command).__name__ for command in event.unanswered], clean=event.clean)
             case _:

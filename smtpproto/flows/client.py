@@ -19,11 +19,11 @@ from smtpproto.commands import (
 from smtpproto.commands import StartTls as StartTlsCommand
 from smtpproto.connect import Connected, Connector, Security
 from smtpproto.errors import ErrorCode, LocalProtocolError, NotTls, RemoteProtocolError, TransportError
-from smtpproto.events import NEED_DATA, PAUSED, ConnectionClosed, Event, ReplyReceived, ServiceClosing
+from smtpproto.events import NEED_DATA, PAUSED, ConnectionClosed, Event, Pause, ReplyReceived, ServiceClosing
 from smtpproto.failures import AuthenticationFailed, ConnectFailed, Stage, timed_out
 from smtpproto.replies import Reply
 
-from .effects import Close, Dial, Flow, Receive, Send, StartTls, Watcher, ignore
+from .effects import Dial, Flow, Receive, Send, StartTls, Watcher, closing, ignore
 
 
 def connect(connector: Connector, watch: Watcher = ignore) -> Flow[Connected]:
@@ -31,7 +31,7 @@ def connect(connector: Connector, watch: Watcher = ignore) -> Flow[Connected]:
     try:
         return (yield from _connect(connector, watch))
     except (TransportError, RemoteProtocolError) as error:
-        yield Close()
+        yield from closing()
         raise _connect_failed(connector, error) from error
     except ConnectFailed:
         yield from _hang_up(connector)
@@ -51,19 +51,17 @@ def _connect(connector: Connector, watch: Watcher) -> Flow[Connected]:
     continued = False
     while True:
         event = connector.next_event()
+        if isinstance(event, Event):
+            watch(event)
         if data := connector.data_to_send():
             yield Send(data, connector.deadline)
+        if isinstance(event, Connected):
+            return event
         if event is NEED_DATA:
             connector.receive_data((yield Receive(connector.deadline, continued=continued)))
-            continued = True
         elif event is PAUSED:
             yield from _negotiate(connector)
-            continued = False
-        else:
-            continued = False
-            watch(event)
-            if isinstance(event, Connected):
-                return event
+        continued = event is NEED_DATA
 
 
 def _negotiate(connector: Connector) -> Flow[None]:
@@ -96,49 +94,64 @@ def _hang_up(connector: Connector) -> Flow[None]:
             yield Send(farewell, connector.deadline)
         except TransportError:
             pass  # we are leaving because of something else, which is what the caller has to hear
-    yield Close()
+    yield from closing()
 
 
 def command(connection: ClientConnection, command: Command, watch: Watcher = ignore) -> Flow[Reply]:
     """Send one command, and return its reply; also where it is a refusal.
 
-    Raises `LocalProtocolError` where the command may not be sent now, or is one of a conversation that has a flow of
-    its own; `RemoteProtocolError`; `TransportError`, with code CLOSED_BY_PEER where no reply came.
+    A server that has left meanwhile, with a 421 (or, as some do, another refusal) that came before the command was
+    sent, gets nothing, and that is its reply.  Raises `LocalProtocolError` where the command may not be sent now, or
+    is one of a conversation that has a flow of its own; `RemoteProtocolError`; `TransportError`, with code
+    CLOSED_BY_PEER where no reply came.
     """
     if isinstance(command, _CONVERSATIONS):
-        raise LocalProtocolError(
-            f"{command.verb or type(command).__name__} begins or goes on with a conversation: use the method for it"
-        )
-    yield Send(connection.send(command), connection.deadline)
-    return (yield from _reply(connection, watch)).reply
+        raise LocalProtocolError(f"{_name(command)} begins or goes on with a conversation: use the method for it")
+    return (yield from _exchange(connection, command, watch)).reply
 
 
 _CONVERSATIONS = (Auth, AuthResponse, Bdat, Burl, Connect, Data, EndOfData, Quit, StartTlsCommand)
 
 
-def _reply(connection: ClientConnection, watch: Watcher) -> Flow[ReplyReceived]:
+def _exchange(connection: ClientConnection, command: Command, watch: Watcher) -> Flow[ReplyReceived]:
+    if connection.outstanding:
+        raise LocalProtocolError(
+            f"{_name(connection.outstanding[0])} is not answered yet: one conversation at a time, and none after one "
+            "that was given up"
+        )
+    # Where the command may be sent, all that can have come before it is that the server leaves.
+    event = connection.next_event() if connection.objection(command) is None else NEED_DATA
+    if isinstance(event, Pause):
+        yield Send(connection.send(command), connection.deadline)
+        event = yield from _answer(connection)
+    watch(event)
+    if isinstance(event, ConnectionClosed):
+        raise _closed_by_peer(command, event.last_reply)
+    assert isinstance(event, ReplyReceived)
+    if isinstance(event, ServiceClosing):
+        yield from closing()
+    return event
+
+
+def _answer(connection: ClientConnection) -> Flow[Event]:
     continued = False
     while True:
         event = connection.next_event()
-        if event is NEED_DATA:
-            connection.receive_data((yield Receive(connection.deadline, continued=continued)))
-            continued = True
-            continue
-        assert isinstance(event, Event)  # PAUSED is for TLS, and STARTTLS is refused above
-        watch(event)
-        if isinstance(event, ConnectionClosed):
-            raise _closed_by_peer(event)
-        assert isinstance(event, ReplyReceived)
-        if isinstance(event, ServiceClosing):
-            yield Close()
-        return event
+        if not isinstance(event, Pause):
+            return event
+        # It is NEED_DATA: PAUSED is for TLS, and STARTTLS is a conversation.
+        connection.receive_data((yield Receive(connection.deadline, continued=continued)))
+        continued = True
 
 
-def _closed_by_peer(event: ConnectionClosed) -> TransportError:
-    asked = ", ".join(str(command) or type(command).__name__ for command in event.unanswered[:3])
-    said = f"; it last said {event.last_reply}" if event.last_reply is not None else ""
+def _name(command: Command) -> str:
+    return str(command) if command.verb else type(command).__name__
+
+
+def _closed_by_peer(command: Command, last_reply: Reply | None) -> TransportError:
+    said = f"; it last said {last_reply}" if last_reply is not None else ""
     return TransportError(
-        f"the server closed the connection without an answer to {asked}{said}", ErrorCode.CLOSED_BY_PEER
+        f"the server closed the connection without an answer to {_name(command)}{said}", ErrorCode.CLOSED_BY_PEER
     )
 
 
@@ -149,8 +162,7 @@ def authenticate(connection: ClientConnection, authenticator: Authenticator, wat
     """
     command = authenticator.start()
     while True:
-        yield Send(connection.send(command), connection.deadline)
-        event = yield from _reply(connection, watch)
+        event = yield from _exchange(connection, command, watch)
         if isinstance(event, ServiceClosing):
             raise AuthenticationFailed(
                 "the server is closing the connection", ErrorCode.SERVICE_NOT_AVAILABLE, event.reply
@@ -164,9 +176,8 @@ def authenticate(connection: ClientConnection, authenticator: Authenticator, wat
 def quit(connection: ClientConnection, watch: Watcher = ignore) -> Flow[None]:  # noqa: A001 - it is the RFC's name
     """QUIT, and close.  A server that goes without an answer, or with a wrong one, is gone all the same."""
     try:
-        if connection.objection(Quit()) is None:
-            yield Send(connection.send(Quit()), connection.deadline)
-            yield from _reply(connection, watch)
+        if not connection.outstanding and connection.objection(Quit()) is None:
+            yield from _exchange(connection, Quit(), watch)
     except (TransportError, RemoteProtocolError):
         pass
-    yield Close()
+    yield from closing()

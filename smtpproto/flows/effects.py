@@ -12,7 +12,8 @@ A flow is a generator.  It yields what it needs, an effect, and whoever runs it 
     =================================  ==========================================================================
 
 Each has ``timeout``, in seconds, None for ever; one that takes longer is thrown into the flow as a `TransportError`
-with the code TIMED_OUT, as are all other failures of the transport.  A flow that is given up must be closed
+with the code TIMED_OUT, as are all other failures of the transport.  What the program raises when it is asked may be
+thrown into the flow too: a server says 421 and closes, and lets it out again.  A flow that is given up must be closed
 (``flow.close()``), and its connection aborted.
 """
 
@@ -21,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
-from smtpproto.errors import SmtpError
+from smtpproto.errors import SmtpError, TransportError
 from smtpproto.events import Event
 from smtpproto.sasl import Verify
 from smtpproto.values import Value, set_field
@@ -128,3 +129,11 @@ def ignore(event: Event) -> None:
 
 class ShutDown(SmtpError):
     """Thrown by an adapter into a server's flow that should come to its end: it says 421 and closes."""
+
+
+def closing() -> Flow[None]:
+    """The last effect of a conversation, whatever comes of it."""
+    try:
+        yield Close()
+    except (TransportError, ShutDown):
+        pass  # it is over all the same

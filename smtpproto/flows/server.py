@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from smtpproto.commands import Auth, AuthResponse, Bdat, Connect, EndOfData
 from smtpproto.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, TransportError
 from smtpproto.events import (
@@ -16,9 +18,11 @@ from smtpproto.events import (
 from smtpproto.replies import Reply
 from smtpproto.sasl import Challenge, Identity, SaslError, ServerMechanism, Verify
 from smtpproto.service import ServiceSession
-from smtpproto.states import CLOSED, TLS
+from smtpproto.states import CLOSED
 
-from .effects import Ask, Close, Flow, Receive, Send, ShutDown, StartTls, Watcher, ignore
+from .effects import Ask, Flow, Receive, Send, ShutDown, StartTls, Watcher, closing, ignore
+
+R = TypeVar("R", bound=Reply | None)
 
 _SHUTTING_DOWN = Reply(421, "4.3.2 the service is shutting down")
 _TOO_MANY_ERRORS = Reply(421, "4.7.0 too many errors")
@@ -31,13 +35,16 @@ _CANCELLED = Reply(501, "5.7.0 authentication cancelled")
 def serve(session: ServiceSession, watch: Watcher = ignore) -> Flow[None]:
     """Serve one client, from the greeting to the end.
 
-    The program is asked about every command, `BadCommand` and piece of content, and answers with a `Reply`, or None
-    for the default; the greeting is the answer to `Connect`.  A reply to a piece of content refuses the content.  It
-    is asked to `Verify` passwords, and answers True or False, or a `Reply` that refuses for another reason.
+    The program is asked about every command but AUTH, every `BadCommand` and piece of content, and answers with a
+    `Reply`, or None for the default; the greeting is the answer to `Connect`.  A reply to a piece of content refuses
+    the content, and the program is not asked about the rest of it.  It is asked to `Verify` passwords, and answers
+    True or False, or a `Reply` that refuses for another reason; None is False.
 
-    Raises `LocalProtocolError` where the program answers what the protocol has no place for; the client is told 421.
+    Raises `LocalProtocolError` where the program answers what the protocol has no place for, and whatever is thrown in
+    where it is asked; the client is told 421.
     """
     server = _Server(session, watch)
+    failure: Exception | None = None
     try:
         yield from server.run()
     except ShutDown:
@@ -47,10 +54,12 @@ def serve(session: ServiceSession, watch: Watcher = ignore) -> Flow[None]:
     except TransportError as error:
         if error.code is ErrorCode.TIMED_OUT:
             yield from server.leave(_TIMED_OUT)
-    except LocalProtocolError:
+    except Exception as error:
+        failure = error
         yield from server.leave(_INTERNAL_ERROR)
-        raise
-    yield Close()
+    yield from closing()
+    if failure is not None:
+        raise failure
 
 
 class _Server:
@@ -62,6 +71,8 @@ class _Server:
         self.watch = watch
         self.out: list[bytes] = []
         self.content_refusal: Reply | None = None
+        self.speechless = False
+        """Nothing that could be written would be read as a reply: TLS is due, or a write has failed midway."""
 
     def run(self) -> Flow[None]:
         yield from self._answer(CommandReceived(Connect()))
@@ -70,19 +81,24 @@ class _Server:
             if isinstance(event, ConnectionClosed):
                 return
             if isinstance(event, ContentReceived):
-                refusal = yield Ask(event)
-                self.content_refusal = self.content_refusal or refusal
+                yield from self._content(event)
             elif isinstance(event, CommandReceived | BadCommand):
                 yield from self._answer(event)
+            else:
+                self.speechless = True  # StartTlsReady; what was gathered is flushed before the handshake
         yield from self._flush()
 
     def leave(self, reply: Reply) -> Flow[None]:
         """Say a last word, if the client can hear it."""
-        if self.connection.state is not TLS:
-            self.out.append(bytes(reply))
+        if self.speechless:
+            return
+        try:
+            self.out.append(self.connection.send(reply))
+        except LocalProtocolError:
+            self.out.append(bytes(reply))  # the machine has stopped, or the code is one for broken commands
         try:
             yield from self._flush()
-        except TransportError:
+        except (TransportError, ShutDown):
             pass  # the client has gone before us
 
     def _next(self) -> Flow[Event]:
@@ -99,6 +115,7 @@ class _Server:
                 yield from self._flush()
                 yield StartTls(None, connection.deadline)
                 self.session.tls_established()
+                self.speechless = False
                 continued = False
             else:
                 self.watch(event)
@@ -109,23 +126,38 @@ class _Server:
         if self.out:
             data = b"".join(self.out)
             self.out.clear()
+            before, self.speechless = self.speechless, True
             yield Send(data, self.connection.deadline)
+            self.speechless = before
+
+    def _content(self, event: ContentReceived) -> Flow[None]:
+        if self.content_refusal is None:
+            self.content_refusal = _checked_refusal((yield Ask(event)), "a piece of content")
 
     def _answer(self, event: CommandReceived | BadCommand) -> Flow[None]:
         session = self.session
         command = event.command
-        reply = session.refusal(event.command) if isinstance(event, CommandReceived) else None
-        if reply is None and self.content_refusal is not None and isinstance(command, EndOfData | Bdat):
-            reply, self.content_refusal = self.content_refusal, None
+        reply = self._refusal(event)
         if reply is None and isinstance(event, CommandReceived) and isinstance(command, Auth):
             yield from self._authenticate(command, session.mechanisms[command.mechanism])
         else:
             if reply is None:
-                reply = (yield Ask(event)) or session.default(event)
+                reply = yield Ask(event)
+            if reply is None:
+                reply = session.default(event)
             self._send(reply)
             session.note(event, reply)
         if session.has_erred_too_often and self.connection.state is not CLOSED:
             self._send(_TOO_MANY_ERRORS)
+
+    def _refusal(self, event: CommandReceived | BadCommand) -> Reply | None:
+        """What the policy, or the program about the content before, has said already."""
+        refusal = self.session.refusal(event.command) if isinstance(event, CommandReceived) else None
+        if refusal is not None:
+            self.session.errors += 1
+        elif isinstance(event.command, EndOfData | Bdat):
+            refusal, self.content_refusal = self.content_refusal, None
+        return refusal
 
     def _send(self, reply: Reply) -> None:
         self.out.append(self.connection.send(reply))
@@ -175,10 +207,16 @@ class _Server:
         raise TransportError("the client closed the connection while it authenticated", ErrorCode.CLOSED_BY_PEER)
 
     def _verdict_on(self, question: Verify) -> Flow[bool]:
-        verdict: bool | Reply = yield Ask(question)
+        verdict: bool | Reply | None = yield Ask(question)
         if isinstance(verdict, Reply):
-            raise _Refused(verdict)
-        return verdict
+            raise _Refused(_checked_refusal(verdict, "Verify"))
+        return False if verdict is None else verdict
+
+
+def _checked_refusal(answer: R, what: str) -> R:
+    if answer is not None and not (isinstance(answer, Reply) and (answer.is_transient or answer.is_permanent)):
+        raise LocalProtocolError(f"{what} was answered with {answer!r}: it must be a reply that refuses, or None")
+    return answer
 
 
 class _Refused(Exception):

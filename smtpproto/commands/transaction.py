@@ -1,0 +1,316 @@
+"""The commands of the mail transaction.  RFC 5321 section 3.3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import smtpproto.grammar as grammar
+from smtpproto.addresses import Mailbox, check_forward_path, check_reverse_path
+from smtpproto.errors import LocalProtocolError
+from smtpproto.grammar import plain_str, shown
+from smtpproto.parameters import (
+    MAIL_PARAMETERS,
+    NO_PARAMETERS,
+    RCPT_PARAMETERS,
+    SIZE_MAX,
+    DeliverBy,
+    OriginalRecipient,
+    Parameter,
+    ValidSince,
+    check_other,
+)
+from smtpproto.values import set_field
+
+from .base import PARAMETERS_LINE, Command
+
+_Slot = tuple[Parameter, Callable[[object, object], None], object]
+"""A parameter, what puts its value into its field, and the default of that."""
+
+
+class _Envelope(Command):
+    """What MAIL and RCPT share: their parameters, by the table of parameters.py."""
+
+    __slots__ = ()
+    line_limit = PARAMETERS_LINE
+    _used: tuple[tuple[Parameter, Any], ...]
+    other: Mapping[str, str | None]
+
+    def _set_parameters(
+        self,
+        slots: tuple[_Slot, ...],
+        given: tuple[object, ...],
+        other: Mapping[str, str | None],
+        known: Mapping[str, Parameter],
+    ) -> None:
+        used: list[tuple[Parameter, Any]] = []
+        for (row, put, default), value in zip(slots, given, strict=True):
+            checked = default if value is default or value == default else row.check(value)
+            put(self, checked)
+            if checked != default:
+                used.append((row, checked))
+        set_field(self, "other", check_other(other, known) if other else NO_PARAMETERS)
+        set_field(self, "_used", tuple(used))
+
+    @property
+    def needed_extensions(self) -> tuple[tuple[str, str], ...]:
+        return tuple(row.needed(value) for row, value in self._used)
+
+    def _parameters(self) -> str:
+        known = "".join(row.format(value) for row, value in self._used)
+        return known + "".join(f" {key}" if value is None else f" {key}={value}" for key, value in self.other.items())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        path, *fields = self._fields()
+        return _remade, (type(self), path, dict(zip(self.__match_args__[1:], fields, strict=True)))
+
+
+def _remade(cls: type[_Envelope], path: str, fields: dict[str, Any]) -> _Envelope:
+    return cls(path, **fields)  # type: ignore[call-arg]
+
+
+class Mail(_Envelope):
+    """``MAIL FROM:<reverse-path> [parameters]``.  RFC 5321 section 4.1.1.2.
+
+    The parameters of extensions are fields; those without a field are in ``other``.  Non-ASCII anywhere needs
+    ``smtputf8=True``: RFC 6531 section 3.4.
+    """
+
+    __match_args__ = (
+        "reverse_path",
+        "size",
+        "body",
+        "smtputf8",
+        "ret",
+        "envid",
+        "auth",
+        "by",
+        "hold_for",
+        "hold_until",
+        "mt_priority",
+        "require_tls",
+        "solicit",
+        "other",
+    )
+    __slots__ = (*__match_args__, "_used")
+    verb = "MAIL"
+
+    reverse_path: str
+    """A mailbox, or ``""``: the null reverse-path."""
+    size: int | None
+    """In octets.  RFC 1870."""
+    body: str | None
+    """``7BIT``, ``8BITMIME`` (RFC 6152), ``BINARYMIME`` (RFC 3030)."""
+    smtputf8: bool
+    """RFC 6531."""
+    ret: str | None
+    """How much a failure notice returns: ``FULL``, ``HDRS``.  RFC 3461 section 4.3."""
+    envid: str | None
+    """The envelope identifier, not encoded.  RFC 3461 section 4.4."""
+    auth: str | None
+    """The mailbox that submitted the message; ``""`` for ``<>``: not known.  RFC 4954 section 5."""
+    by: DeliverBy | None
+    """RFC 2852."""
+    hold_for: int | None
+    """In seconds.  RFC 4865."""
+    hold_until: str | None
+    """A date-time of RFC 3339.  RFC 4865."""
+    mt_priority: int | None
+    """From -9 to 9.  RFC 6710."""
+    require_tls: bool
+    """RFC 8689."""
+    solicit: tuple[str, ...]
+    """Solicitation keywords.  RFC 3865."""
+    other: Mapping[str, str | None]
+    """Parameters without a field: keyword in upper case -> value as it is on the wire, or None for none."""
+
+    def __init__(
+        self,
+        reverse_path: str | Mailbox,
+        *,
+        size: int | None = None,
+        body: str | None = None,
+        smtputf8: bool = False,
+        ret: str | None = None,
+        envid: str | None = None,
+        auth: str | None = None,
+        by: DeliverBy | None = None,
+        hold_for: int | None = None,
+        hold_until: str | None = None,
+        mt_priority: int | None = None,
+        require_tls: bool = False,
+        solicit: Iterable[str] = (),
+        other: Mapping[str, str | None] = NO_PARAMETERS,
+    ) -> None:
+        path = check_reverse_path(reverse_path)
+        set_field(self, "reverse_path", path)
+        given = (size, body, smtputf8, ret, envid, auth, by, hold_for, hold_until, mt_priority, require_tls, solicit)
+        if given == _MAIL_DEFAULTS and not other and path.isascii():
+            for put, default in _MAIL_PLAIN:
+                put(self, default)
+            return
+        self._set_parameters(_MAIL_SLOTS, given, other, MAIL_PARAMETERS)
+        if self.hold_for is not None and self.hold_until is not None:
+            raise LocalProtocolError("hold_for and hold_until exclude each other: RFC 4865 section 3")
+        line = self._line()
+        if not self.smtputf8 and not (line.isascii() and (self.auth or "").isascii()):
+            raise LocalProtocolError(f"MAIL FROM:<{path}> is not ASCII: it needs smtputf8=True (RFC 6531 section 3.4)")
+        self._check_length(line)
+
+    def _line(self) -> str:
+        return f"MAIL FROM:<{self.reverse_path}>{self._parameters()}"
+
+    def __bytes__(self) -> bytes:
+        if not self._used and not self.other:
+            return b"MAIL FROM:<%b>\r\n" % self.reverse_path.encode()
+        return super().__bytes__()
+
+
+class Rcpt(_Envelope):
+    """``RCPT TO:<forward-path> [parameters]``.  RFC 5321 section 4.1.1.3."""
+
+    __match_args__ = (
+        "forward_path",
+        "notify",
+        "orcpt",
+        "rrvs",
+        "other",
+    )
+    __slots__ = (*__match_args__, "_used")
+    verb = "RCPT"
+
+    forward_path: str
+    """A mailbox, or ``Postmaster``."""
+    notify: tuple[str, ...]
+    """``("NEVER",)``, or of ``SUCCESS``, ``FAILURE``, ``DELAY``, in this order.  RFC 3461 section 4.1."""
+    orcpt: OriginalRecipient | None
+    """RFC 3461 section 4.2."""
+    rrvs: ValidSince | None
+    """RFC 7293."""
+    other: Mapping[str, str | None]
+    """Parameters without a field: keyword in upper case -> value as it is on the wire, or None for none."""
+
+    def __init__(
+        self,
+        forward_path: str | Mailbox,
+        *,
+        notify: Iterable[str] = (),
+        orcpt: OriginalRecipient | None = None,
+        rrvs: ValidSince | None = None,
+        other: Mapping[str, str | None] = NO_PARAMETERS,
+    ) -> None:
+        set_field(self, "forward_path", check_forward_path(forward_path))
+        given = (notify, orcpt, rrvs)
+        if given == _RCPT_DEFAULTS and not other:
+            for put, default in _RCPT_PLAIN:
+                put(self, default)
+            return
+        self._set_parameters(_RCPT_SLOTS, given, other, RCPT_PARAMETERS)
+        self._check_length()
+
+    @property
+    def needed_extensions(self) -> tuple[tuple[str, str], ...]:
+        needed = super().needed_extensions
+        return needed if self._line().isascii() else (*needed, ("SMTPUTF8", "what is not ASCII"))
+
+    def _line(self) -> str:
+        return f"RCPT TO:<{self.forward_path}>{self._parameters()}"
+
+    def __bytes__(self) -> bytes:
+        if not self._used and not self.other:
+            return b"RCPT TO:<%b>\r\n" % self.forward_path.encode()
+        return super().__bytes__()
+
+
+def _slots(cls: type[_Envelope], known: Mapping[str, Parameter]) -> tuple[_Slot, ...]:
+    return tuple((row, getattr(cls, row.field).__set__, row.default) for row in known.values())
+
+
+def _plain(
+    cls: type[_Envelope], slots: tuple[_Slot, ...]
+) -> tuple[tuple[Callable[[object, object], None], object], ...]:
+    rest: tuple[tuple[str, object], ...] = (("other", NO_PARAMETERS), ("_used", ()))
+    return (
+        *((put, default) for _, put, default in slots),
+        *((getattr(cls, name).__set__, default) for name, default in rest),
+    )
+
+
+# Most commands of a transaction have no parameter at all, or two or three of the fifteen.  These make the first kind
+# fast, and the second not slow: a slot's own setter takes half the time of set_field.
+_MAIL_SLOTS: Final = _slots(Mail, MAIL_PARAMETERS)
+_MAIL_DEFAULTS: Final = tuple(row.default for row in MAIL_PARAMETERS.values())
+_MAIL_PLAIN: Final = _plain(Mail, _MAIL_SLOTS)
+_RCPT_SLOTS: Final = _slots(Rcpt, RCPT_PARAMETERS)
+_RCPT_DEFAULTS: Final = tuple(row.default for row in RCPT_PARAMETERS.values())
+_RCPT_PLAIN: Final = _plain(Rcpt, _RCPT_SLOTS)
+
+
+class Bdat(Command):
+    """``BDAT chunk-size [LAST]``; the octets themselves are content.  RFC 3030 section 2."""
+
+    __slots__ = ("size", "last")
+    __match_args__ = ("size", "last")
+    verb = "BDAT"
+
+    size: int
+    """Octets that follow."""
+    last: bool
+
+    def __init__(self, size: int, last: bool = False) -> None:
+        if type(size) is not int or not 0 <= size <= SIZE_MAX:
+            raise LocalProtocolError(f"the size of BDAT is {shown(size)}: it must be an int of 1 to 20 digits")
+        set_field(self, "size", size)
+        set_field(self, "last", bool(last))
+
+    def _line(self) -> str:
+        return f"BDAT {self.size} LAST" if self.last else f"BDAT {self.size}"
+
+
+class Burl(Command):
+    """``BURL absolute-URI [LAST]``.  RFC 4468 section 3."""
+
+    __slots__ = ("url", "last")
+    __match_args__ = ("url", "last")
+    verb = "BURL"
+    line_limit = PARAMETERS_LINE  # RFC 4468 names no limit, and an IMAP URL with its URLAUTH does not go into 512
+    _secret = frozenset({"url"})
+
+    url: str
+    """With its URLAUTH token, which lets whoever has it read the message; so it is redacted."""
+    last: bool
+
+    def __init__(self, url: str, last: bool = False) -> None:
+        text = plain_str(url, "the URL of BURL")
+        if not grammar.ABSOLUTE_URI.match(text):
+            raise LocalProtocolError("the URL of BURL is no absolute URI of RFC 3986 section 4.3")
+        set_field(self, "url", text)
+        set_field(self, "last", bool(last))
+        self._check_length()
+
+    def _line(self) -> str:
+        return f"BURL {self.url} LAST" if self.last else f"BURL {self.url}"
+
+    def __str__(self) -> str:
+        return "BURL <redacted> LAST" if self.last else "BURL <redacted>"
+
+
+class Data(Command):
+    """RFC 5321 section 4.1.1.4."""
+
+    __slots__ = ()
+    verb = "DATA"
+
+
+class Rset(Command):
+    """RFC 5321 section 4.1.1.5."""
+
+    __slots__ = ()
+    verb = "RSET"
+
+
+class EndOfData(Command):
+    """The end of the content, which the reply after the final dot answers.  RFC 5321 section 4.1.1.4."""
+
+    __slots__ = ()
+    verb = "."
