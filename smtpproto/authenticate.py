@@ -27,7 +27,7 @@ from .sasl import (
 )
 
 MAX_STEPS = 20
-"""Challenges in one exchange.  SCRAM needs 2, the longest mechanisms in use about 6; a server may send them for ever."""
+"""Challenges in one exchange.  SCRAM needs 2, the longest mechanisms in use about 6; a server may never end."""
 
 _TRY_THE_NEXT = frozenset({504, 534})
 """The mechanism is not known, or too weak for the server.  RFC 4954 sections 4 and 6."""
@@ -70,6 +70,7 @@ class Authenticator:
 
     mechanism: ClientMechanism
     """The one under way."""
+    _initial: bytes | None
 
     def start(self) -> Command:
         """The AUTH command, with the initial response where the line stays within its limit."""
@@ -100,7 +101,7 @@ class Authenticator:
         self._exchange: ClientExchange = self.mechanism.exchange()
         self._steps = 0
         # The initial response, as long as the server may not have seen it; and whether it certainly has not.
-        self._initial: bytes | None = None
+        self._initial = None
         self._held = False
 
     def _challenged(self, event: AuthChallenge) -> AuthResponse:

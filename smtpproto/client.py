@@ -97,7 +97,6 @@ class ClientConnection(Connection, role=Role.CLIENT):
     ) -> None:
         super().__init__(
             role,
-            line_limit=limits.reply_line,
             lmtp=lmtp,
             secure=secure,
             mask=mask,
@@ -176,6 +175,9 @@ class ClientConnection(Connection, role=Role.CLIENT):
             self._sent_behind.append((self._sent, position))
 
     # In ------------------------------------------------------------------------------------------------------------
+
+    def _line_limit(self) -> int:
+        return self.limits.reply_line
 
     def _deadline(self) -> float | None:
         session = self._session

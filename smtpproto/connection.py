@@ -107,7 +107,6 @@ class Connection:
         self,
         role: Role | None = None,
         *,
-        line_limit: int,
         lmtp: bool = False,
         secure: bool = False,
         mask: Iterable[str] = (),
@@ -123,7 +122,7 @@ class Connection:
         self._mask = (mask,) if isinstance(mask, str) else tuple(mask)
         self._on_send = on_send
         self._session = Session(lmtp=lmtp)
-        self._lines = LineBuffer(line_limit)
+        self._lines = LineBuffer(self._line_limit())
         self._eof = False
         self._error: tuple[str, bytes, int] | None = None  # what makes the RemoteProtocolError again
         self._closed: ConnectionClosed | None = None
@@ -236,6 +235,9 @@ class Connection:
         raise LocalProtocolError(f"no content is due: {self._session.predicted.value}")
 
     def _next_event(self) -> Event | Pause:
+        raise TypeError("Connection is made by its role")
+
+    def _line_limit(self) -> int:
         raise TypeError("Connection is made by its role")
 
     def _deadline(self) -> float | None:

@@ -1,4 +1,4 @@
-"""The exception tree, and the names of every outcome.
+"""The exception tree, and the names of every outcome::
 
     SmtpError
     ├── ProtocolError

@@ -86,7 +86,6 @@ class ServerConnection(Connection, role=Role.SERVER):
     ) -> None:
         super().__init__(
             role,
-            line_limit=limits.command_line,
             lmtp=lmtp,
             secure=secure,
             mask=mask,
@@ -133,6 +132,9 @@ class ServerConnection(Connection, role=Role.SERVER):
         if self.state is AUTH or b"AUTH" in error.received.upper():
             error.received = b""  # the line may hold a secret, and errors are shown
         return super()._fail(error)
+
+    def _line_limit(self) -> int:
+        return self.limits.command_line
 
     def _deadline(self) -> float | None:
         under_way = self.state is DATA or self._chunk is not None

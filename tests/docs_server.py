@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     import pytest
 
+NOWHERE = "nowhere.example"
+"""The one name under `.example` that is not found."""
 USER, PASSWORD = "user", "password"
 IMPLICIT_TLS = frozenset({465, "465", "smtps", "submissions"})
 LOOPBACK = frozenset({None, "localhost", "127.0.0.1", "::1", ""})
@@ -115,7 +117,7 @@ class ExampleDomain:
             name = host.decode() if isinstance(host, bytes) else host
             if name in LOOPBACK:
                 return real(host, port, *arguments, **options)
-            if not name.endswith(".example"):
+            if not name.endswith(".example") or name == NOWHERE:
                 raise socket.gaierror(socket.EAI_NONAME, f"{name} is not found: the documentation knows .example alone")
             listener = self.listeners[port in IMPLICIT_TLS]
             return real("127.0.0.1", listener.getsockname()[1], *arguments, **options)

@@ -24,6 +24,7 @@ pytest.importorskip("trio")
 import trustme
 from rich.cells import cell_len
 
+import smtpproto
 from smtpproto import (
     EXTENSIONS,
     ConnectFailed,
@@ -31,6 +32,7 @@ from smtpproto import (
     Connected,
     Connector,
     ErrorCode,
+    Event,
     Extensions,
     Greeting,
     Limits,
@@ -40,7 +42,7 @@ from smtpproto import (
 )
 from smtpproto_adapters import arguments, cli, ladder
 from smtpproto_adapters.trace import Certificate, JsonLines, Trace, one_line, printable
-from tests.scripted import Close, Expect, ReadAll, Say, ScriptedServer, Silence, Tls, closed_port
+from tests.scripted import Close, Expect, ReadAll, Say, SayPieces, ScriptedServer, Silence, Tls, closed_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +68,8 @@ class Outcome:
     @property
     def events(self) -> list[str]:
         """The names of the events in the ladder, in order."""
-        return [match[1] for match in re.finditer(r"^([A-Z][A-Za-z]+) (?:← |  )", self.out, re.MULTILINE)]
+        first = [re.match(r"([A-Z][A-Za-z]+) +(?:← |  )", line) for line in self.out.splitlines()]
+        return [match[1] for match in first if match and issubclass(getattr(smtpproto, match[1], object), Event)]
 
     @property
     def objects(self) -> list[dict[str, Any]]:
@@ -93,9 +96,7 @@ class Command:
         return Outcome(status, out, err)
 
     def connect(self, server: ScriptedServer, *argv: str) -> Outcome:
-        return self(
-            "connect", "--host", server.host, "--port", str(server.port), "--client-name", "me.example", *argv
-        )
+        return self("connect", "--host", server.host, "--port", str(server.port), "--client-name", "me.example", *argv)
 
 
 @pytest.fixture
@@ -172,7 +173,9 @@ GIVEN: list[tuple[str, object, tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value", "argv"), GIVEN, ids=lambda each: " ".join(each) if isinstance(each, tuple) else None)  # pyright: ignore
+@pytest.mark.parametrize(
+    ("field", "value", "argv"), GIVEN, ids=lambda each: " ".join(each) if isinstance(each, tuple) else None
+)  # pyright: ignore
 def test_an_option(field: str, value: object, argv: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAIL_PASSWORD", PASSWORD)
     monkeypatch.setenv("MAIL_TOKEN", PASSWORD.replace("ö", "o"))
@@ -319,3 +322,561 @@ def test_version(command: Command) -> None:
     outcome = command("--version")
     assert (outcome.status, outcome.err) == (0, "")
     assert re.fullmatch(r"smtpproto \d+\.\d+\.\d+\n", outcome.out)
+
+
+# The ladder ---------------------------------------------------------------------------------------------------------
+
+
+STARTTLS = (
+    Say(b"220 mx.example ESMTP\r\n"),
+    Expect(rb"EHLO me\.example"),
+    Say(EHLO_REPLY + b"250 STARTTLS\r\n"),
+    Expect(rb"STARTTLS"),
+    Say(b"220 2.0.0 go ahead\r\n"),
+)
+AFTER_TLS = (Expect(rb"EHLO me\.example"), Say(EHLO_REPLY + b"250 AUTH PLAIN LOGIN\r\n"))
+FAREWELL = (Expect(rb"QUIT"), Say(b"221 2.0.0 bye\r\n"), Close())
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_session_in_order(command: Command, server_context: ssl.SSLContext, ca: str, adapter: str) -> None:
+    with ScriptedServer(*STARTTLS, Tls(server_context), *AFTER_TLS, *FAREWELL) as server:
+        outcome = command.connect(server, "--adapter", adapter, "--ca", ca, "--username", "user")
+    assert (outcome.code, outcome.err) == (ErrorCode.SUCCESS, "")
+    assert outcome.events == [
+        "Greeting",
+        "EhloReply",
+        "StartTlsReady",
+        "EhloReply",
+        "AuthNeeded",
+        "Connected",
+        "ReplyReceived",
+    ]
+    said = [line[17:] for line in outcome.out.splitlines() if line[17:18] in tuple("→←⇄")]
+    assert [line.replace("\xa0", " ")[:10] for line in said] == [
+        "← 220 mx.e",
+        "→ EHLO me.",
+        "← 250-mx.e",
+        "→ STARTTLS",
+        "← 220 2.0.",
+        "⇄ TLSv1.3,",
+        "→ EHLO me.",
+        "← 250-mx.e",
+        "→ QUIT",
+        "← 221 2.0.",
+    ]
+    assert "certificate for mx.example, 127.0.0.1\n" in outcome.out
+    assert re.search(r"issued by .+\n *valid until \w{3} +\d+ .+ GMT\n", outcome.out)
+    assert outcome.out.splitlines()[-1].startswith("SUCCESS (0)")
+
+
+def test_each_line_is_shown_before_the_next_one_comes(server_context: ssl.SSLContext, ca: str) -> None:
+    """Also what is sent right after TLS: the reply that it waits for has not come."""
+    steps = (*STARTTLS, Tls(server_context), Expect(rb"EHLO me\.example"), Silence())
+    with ScriptedServer(*steps, timeout=30) as server:
+        arguments = ("--host", server.host, "--port", str(server.port), "--client-name", "me.example", "--ca", ca)
+        with start("connect", *arguments) as process:
+            assert process.stdout is not None
+            shown = ""
+            while shown.count("→ EHLO me.example") < 2:
+                line = process.stdout.readline()
+                assert line, f"it ended after {shown}"
+                shown += line
+            process.send_signal(signal.SIGINT)
+            rest, complaint = process.communicate(timeout=20)
+    assert shown.count("EhloReply") == 1
+    assert (process.returncode, rest, complaint) == (130, "", "smtpproto: interrupted\n")
+
+
+def test_the_extensions_are_explained(command: Command) -> None:
+    ehlo = b"250-mx.example\r\n250-SIZE 1000000\r\n250-X-UNHEARD of it\r\n250-@@@\r\n250 8BITMIME\r\n"
+    with ScriptedServer(Say(b"220 hi\r\n"), Expect(rb"EHLO .+"), Say(ehlo), *FAREWELL) as server:
+        outcome = command.connect(server)
+    table = outcome.out[outcome.out.index("Extension ") :]
+    for keyword in ("SIZE", "8BITMIME"):
+        row = EXTENSIONS[keyword]
+        assert re.search(rf"^{row.keyword} +{row.rfc} +{row.title}", table, re.MULTILINE)
+    assert re.search(r"^ +1000000", table, re.MULTILINE)
+    assert re.search(r"^X-UNHEARD +not known to this program *\n +of it", table, re.MULTILINE)
+    assert re.search(r"^@@@ +against the grammar", table, re.MULTILINE)
+
+
+def test_a_helo_session(command: Command) -> None:
+    steps = (Say(b"220 hi\r\n"), Expect(rb"HELO me\.example"), Say(b"250 mx.example\r\n"), *FAREWELL)
+    with ScriptedServer(*steps) as server:
+        outcome = command.connect(server, "--helo")
+    assert outcome.code is ErrorCode.SUCCESS
+    assert outcome.events == ["Greeting", "HeloReply", "Connected", "ReplyReceived"]
+    assert "HELO, no TLS" in outcome.out
+    assert "Extension " not in outcome.out
+
+
+def test_an_lmtp_session_through_a_unix_socket(command: Command, tmp_path: Path) -> None:
+    path = str(tmp_path / "lmtp")
+    steps = (Say(b"220 hi LMTP\r\n"), Expect(rb"LHLO me"), Say(b"250 hi\r\n"), *FAREWELL)
+    with ScriptedServer(*steps, unix_path=path):
+        outcome = command("connect", f"lmtp://{path}", "--client-name", "me")
+    assert outcome.code is ErrorCode.SUCCESS
+    assert outcome.out.splitlines()[0].strip() == f"unix socket {path}: LMTP, no TLS"
+
+
+def test_the_certificate_is_for_the_name_and_the_address_is_dialled(
+    command: Command, server_context: ssl.SSLContext, ca: str
+) -> None:
+    steps = (Tls(server_context), Say(b"220 hi\r\n"), Expect(rb"EHLO .+"), Say(EHLO_REPLY + b"250 HELP\r\n"), *FAREWELL)
+    with ScriptedServer(*steps) as server:
+        url = f"smtps://mx.example:{server.port}"
+        outcome = command("connect", url, "--host-address", server.host, "--ca", ca)
+    assert outcome.code is ErrorCode.SUCCESS
+    assert f"127.0.0.1 port {server.port} as mx.example: EHLO, implicit TLS" in outcome.out
+    assert outcome.out.index("TLSv1.3") < outcome.out.index("Greeting")
+
+
+def test_a_reply_that_ends_it_is_shown_before_the_outcome(command: Command) -> None:
+    with ScriptedServer(Say(b"554 go away\r\n"), ReadAll()) as server:
+        outcome = command.connect(server)
+    assert outcome.code is ErrorCode.SERVICE_NOT_AVAILABLE
+    assert outcome.events == ["Greeting"]
+    assert "← 554 go away" in outcome.out
+    assert outcome.out.splitlines()[-1].startswith("SERVICE_NOT_AVAILABLE (10) while waiting for the greeting")
+    assert outcome.complaint == "the server does not serve: 554 go away"
+
+
+# Everything that can go wrong ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_closed_port(command: Command, adapter: str) -> None:
+    outcome = command("connect", f"smtp://127.0.0.1:{closed_port()}", "--adapter", adapter)
+    assert outcome.code is ErrorCode.CONNECTION_REFUSED
+    assert "refuses" in outcome.complaint
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_silent_server(command: Command, adapter: str) -> None:
+    begin = time.monotonic()
+    with ScriptedServer(Silence()) as server:
+        outcome = command.connect(server, "--timeout", "1", "--adapter", adapter)
+    assert 0.9 < time.monotonic() - begin < 5
+    assert outcome.code is ErrorCode.GREETING_TIMED_OUT
+    assert outcome.complaint == "timed out while waiting for the greeting"
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_server_that_speaks_http(command: Command, adapter: str) -> None:
+    with ScriptedServer(Say(b"HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n"), ReadAll()) as server:
+        outcome = command.connect(server, "--adapter", adapter)
+    assert outcome.code is ErrorCode.PROTOCOL_ERROR
+    assert "HTTP/1.1 400 Bad Request" in outcome.complaint
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("host", ["does-not-exist.invalid", "a..b", "." * 3, "x" * 300, "ex ample", "\x1b[31mred"])
+def test_a_host_that_cannot_be(command: Command, host: str, adapter: str) -> None:
+    outcome = command("connect", "--host", host, "--adapter", adapter, "--timeout", "10")
+    assert outcome.code in (ErrorCode.NAME_NOT_FOUND, ErrorCode.INVALID_ARGUMENT)
+    assert outcome.complaint
+    assert "\x1b" not in outcome.out + outcome.err
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_certificate_that_is_not_trusted(command: Command, server_context: ssl.SSLContext, adapter: str) -> None:
+    with ScriptedServer(*STARTTLS, Tls(server_context, refused=True)) as server:
+        outcome = command.connect(server, "--adapter", adapter)
+    assert outcome.code is ErrorCode.CERTIFICATE_NOT_TRUSTED
+    assert outcome.events == ["Greeting", "EhloReply", "StartTlsReady"]
+    assert "not trusted" in outcome.complaint
+
+
+def test_a_certificate_for_another_host(command: Command, server_context: ssl.SSLContext, ca: str) -> None:
+    with ScriptedServer(Tls(server_context, refused=True)) as server:
+        outcome = command.connect(server, "--security", "implicit", "--ca", ca, "--host-name", "other.example")
+    assert outcome.code is ErrorCode.WRONG_HOST_NAME
+    assert "another host" in outcome.complaint
+
+
+@pytest.mark.parametrize("json_wanted", [False, True])
+def test_a_server_that_goes_away(command: Command, json_wanted: bool) -> None:
+    with ScriptedServer(Say(b"220 hi\r\n"), Expect(rb"EHLO .+"), Close()) as server:
+        outcome = command.connect(server, *(["--json"] if json_wanted else []))
+    assert outcome.code is ErrorCode.CLOSED_BY_PEER
+    if json_wanted:
+        closed = next(each for each in outcome.objects if each.get("event") == "ConnectionClosed")
+        assert (closed["unanswered"], closed["clean"]) == (["Ehlo"], False)
+    else:
+        assert outcome.events == ["Greeting", "ConnectionClosed"]
+        assert outcome.complaint
+
+
+# What must never be shown -------------------------------------------------------------------------------------------
+
+HOSTILE = (
+    "\x1b[31m\x1b]0;owned\x07 [red]bold[/red] [/] \x08\x7f \u202egnp \u009b31m :smile: ".encode() + b"\x9b31m \xff\xe9"
+)
+
+
+def hostile_server(*, refusing: bool) -> tuple[Any, ...]:
+    greeting = Say(b"220-mx.example " + HOSTILE + b"\r\n220 " + HOSTILE + b"\r\n")
+    ehlo = (
+        b"250-"
+        + HOSTILE
+        + b"\r\n250-"
+        + HOSTILE
+        + b"\r\n250-SIZE [red]1[/red]\r\n250-X-ODD \x1b[1m[bold]\r\n250 HELP\r\n"
+    )
+    if refusing:
+        return greeting, Expect(rb"EHLO .+"), Say(b"550-" + HOSTILE + b"\r\n550 " + HOSTILE + b"\r\n"), *_helo_refused()
+    return greeting, Expect(rb"EHLO .+"), Say(ehlo), Expect(rb"QUIT"), Say(b"221 " + HOSTILE + b"\r\n")
+
+
+def _helo_refused() -> tuple[Any, ...]:
+    return Expect(rb"HELO .+"), Say(b"554-" + HOSTILE + b"\r\n554 " + HOSTILE + b"\r\n"), ReadAll()
+
+
+@pytest.mark.parametrize("refusing", [False, True])
+@pytest.mark.parametrize("argv", [(), ("--json",), ("--adapter", "trio")])
+def test_what_a_server_says_controls_no_terminal(command: Command, refusing: bool, argv: tuple[str, ...]) -> None:
+    with ScriptedServer(*hostile_server(refusing=refusing)) as server:
+        outcome = command.connect(server, *argv)
+    assert outcome.code is (ErrorCode.HELLO_REFUSED if refusing else ErrorCode.SUCCESS)
+    shown = outcome.out + outcome.err
+    assert [each for each in shown if not each.isprintable() and each != "\n"] == []
+    assert "[red]bold[/red]" in shown
+    assert ":smile:" in shown
+    if not refusing:
+        assert "[red]1[/red]" in shown
+
+
+def test_nor_on_a_terminal_with_colours(
+    command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_terminal(monkeypatch)
+    with ScriptedServer(*hostile_server(refusing=False)) as server:
+        outcome = command.connect(server)
+    shown, colours = re.subn(r"\x1b\[[0-9;]*m", "", outcome.out)
+    assert colours > 10
+    assert [each for each in shown if not each.isprintable() and each != "\n"] == []
+    assert "[red]bold[/red]" in re.sub(r"\s+", " ", shown)
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> None:
+    """Let standard output be taken for a terminal."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+
+@pytest.mark.parametrize("how", ["pipe", "--no-color", "NO_COLOR", "neither"])
+def test_colours_are_for_terminals_that_want_them(command: Command, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    if how == "pipe":
+        monkeypatch.delenv("NO_COLOR", raising=False)
+    else:
+        on_terminal(monkeypatch)
+    if how == "NO_COLOR":
+        monkeypatch.setenv("NO_COLOR", "1")
+    with ScriptedServer(*hostile_server(refusing=False)) as server:
+        outcome = command.connect(server, *(["--no-color"] if how == "--no-color" else []))
+    assert ("\x1b[" in outcome.out) is (how == "neither")
+
+
+@pytest.mark.parametrize("columns", [40, 80, 132])
+def test_a_terminal_is_not_too_narrow(command: Command, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    on_terminal(monkeypatch, columns)
+    long = b"mx.example " + b"very " * 30 + b"long" * 60 + "長い".encode() * 60
+    steps = (
+        Say(b"220 " + long + b"\r\n"),
+        Expect(rb"EHLO .+"),
+        Say(b"250-" + long + b"\r\n250 SIZE " + long + b"\r\n"),
+    )
+    with ScriptedServer(*steps, *FAREWELL) as server:
+        outcome = command.connect(server, "--no-color")
+    assert max(cell_len(line) for line in outcome.out.splitlines()) <= columns
+    assert re.sub(r"\s", "", outcome.out).count("長い" * 60) >= 2
+
+
+def test_a_pipe_gets_each_line_whole(command: Command) -> None:
+    long = b"mx.example " + b"very " * 300 + b"long"
+    with ScriptedServer(Say(b"220 " + long + b"\r\n"), ReadAll(), timeout=3) as server:
+        outcome = command.connect(server, "--timeout", "1")
+    assert f"Greeting         ← 220 {long.decode()}\n" in outcome.out
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("argv", [(), ("--json",)])
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+def test_secrets_are_not_shown(
+    command: Command,
+    server_context: ssl.SSLContext,
+    ca: str,
+    monkeypatch: pytest.MonkeyPatch,
+    mechanism: str,
+    argv: tuple[str, ...],
+    adapter: str,
+) -> None:
+    """Not even by a server that repeats all that it was told."""
+    monkeypatch.setenv("MAIL_PASSWORD", PASSWORD)
+    plain, encoded = f"\0user\0{PASSWORD}".encode(), base64.b64encode(PASSWORD.encode())
+    line = base64.b64encode(plain)
+    echo = b"535 5.7.8 no such thing as " + b" ".join([line, encoded, PASSWORD.encode()]) + b"\r\n"
+    plain_exchange = (Expect(rb"AUTH PLAIN " + re.escape(line)), Say(echo), *FAREWELL)
+    login_exchange = (
+        Expect(rb"AUTH LOGIN"),
+        Say(b"334 VXNlcm5hbWU6\r\n"),
+        Expect(rb"dXNlcg=="),
+        Say(b"334 UGFzc3dvcmQ6\r\n"),
+        Expect(re.escape(encoded)),
+        Say(echo),
+        *FAREWELL,
+    )
+    exchange = plain_exchange if mechanism == "PLAIN" else login_exchange
+    with ScriptedServer(Tls(server_context), Say(b"220 hi\r\n"), *AFTER_TLS, *exchange) as server:
+        outcome = command.connect(
+            server,
+            *("--security", "implicit", "--ca", ca, "--auth", "--username", "user", "--password-env", "MAIL_PASSWORD"),
+            *("--mechanism", mechanism, "--adapter", adapter),
+            *argv,
+        )
+    assert outcome.code is ErrorCode.AUTHENTICATION_REFUSED
+    shown = outcome.out + outcome.err + json.dumps(outcome.out) + "".join(re.findall(r"\S+", outcome.out))
+    for secret in (PASSWORD, json.dumps(PASSWORD)[1:-1], encoded.decode(), line.decode(), "UGFzc3dvcmQ6"):
+        assert secret not in shown
+    assert f"AUTH {mechanism}" in outcome.out
+    assert "<redacted>" in outcome.out
+    assert "535" in outcome.out
+    if not argv:
+        assert outcome.events.count("AuthChallenge") == (2 if mechanism == "LOGIN" else 0)
+        assert "AuthFailed" in outcome.events
+        arrows = [line[17:19].strip() for line in outcome.out.splitlines() if line[17:18] in tuple("→←")]
+        assert arrows == list("←→" * (len(arrows) // 2)), "each command follows the reply that it comes from"
+
+
+# JSON ---------------------------------------------------------------------------------------------------------------
+
+
+def test_json_is_a_line_for_each_thing(command: Command, server_context: ssl.SSLContext, ca: str) -> None:
+    with ScriptedServer(*STARTTLS, Tls(server_context), *AFTER_TLS, *FAREWELL) as server:
+        outcome = command.connect(server, "--json", "--ca", ca, "--username", "user")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.isascii()
+    found = outcome.objects
+    assert [each.get("event") or each.get("command") or each["type"] for each in found] == [
+        *("target", "Greeting", "Ehlo", "EhloReply", "StartTls", "StartTlsReady", "tls", "Ehlo", "EhloReply"),
+        *("AuthNeeded", "Connected", "Quit", "ReplyReceived", "outcome"),
+    ]
+    times = [each.pop("time") for each in found]
+    assert times == sorted(times)
+    assert found[0] == {
+        "type": "target",
+        "host": "127.0.0.1",
+        "port": server.port,
+        "path": None,
+        "host_name": "127.0.0.1",
+        "security": "required",
+        "extended": True,
+        "lmtp": False,
+    }
+    assert found[1] == {
+        "type": "event",
+        "event": "Greeting",
+        "reply": {"code": 220, "enhanced": None, "lines": ["mx.example ESMTP"]},
+        "domain": "mx.example",
+        "accepted": True,
+    }
+    assert found[2] == {"type": "sent", "command": "Ehlo", "line": "EHLO me.example"}
+    assert found[5]["reply"] == {"code": 220, "enhanced": "2.0.0", "lines": ["2.0.0 go ahead"]}
+    assert found[6]["version"] == "TLSv1.3"
+    assert found[6]["certificate"]["names"] == ["mx.example", "127.0.0.1"]
+    assert set(found[6]["certificate"]) == {"subject", "names", "issuer", "not_before", "not_after"}
+    assert found[9] == {
+        "type": "event",
+        "event": "AuthNeeded",
+        "mechanisms": ["PLAIN", "LOGIN"],
+        "why": "CREDENTIALS_GIVEN",
+    }
+    connected = found[10]
+    assert (connected["extended"], connected["tls"]) == (True, True)
+    assert connected["extensions"][1] == {
+        "keyword": "SIZE",
+        "argument": "1000000",
+        "rfc": "RFC 1870",
+        "title": EXTENSIONS["SIZE"].title,
+    }
+    assert connected["extensions"][2] == {"keyword": "X-UNHEARD", "argument": "of it", "rfc": None, "title": None}
+    assert found[-1] == {
+        "type": "outcome",
+        "code": 0,
+        "name": "SUCCESS",
+        "message": None,
+        "stage": None,
+        "retryable": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "stage", "retryable"),
+    [
+        (("smtp://h:99999",), ErrorCode.INVALID_ARGUMENT, "OPTIONS", False),
+        ((f"smtp://127.0.0.1:{closed_port()}",), ErrorCode.CONNECTION_REFUSED, "DIAL", True),
+    ],
+)
+def test_json_tells_of_failure(
+    command: Command, argv: tuple[str, ...], code: ErrorCode, stage: str, retryable: bool
+) -> None:
+    outcome = command("connect", "--json", *argv)
+    assert (outcome.code, outcome.err) == (code, "")
+    last = outcome.objects[-1]
+    assert (last["type"], last["code"], last["name"]) == ("outcome", code, code.name)
+    assert (last["stage"], last["retryable"]) == (stage, retryable)
+    assert last["message"]
+
+
+def test_json_needs_no_rich(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "rich", "ladder")
+    outcome = command("connect", "--json", f"smtp://127.0.0.1:{closed_port()}")
+    assert outcome.code is ErrorCode.CONNECTION_REFUSED
+
+
+# What is not there, and how else it can end -------------------------------------------------------------------------
+
+
+def without(monkeypatch: pytest.MonkeyPatch, package: str, *modules: str) -> None:
+    """Let a package not be installed, and those of our modules that need it not be imported yet."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] == package:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    for module in modules:
+        monkeypatch.delitem(sys.modules, f"smtpproto_adapters.{module}", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "modules", "argv"),
+    [
+        ("rich", "cli", ("ladder", "demo"), ("smtp://127.0.0.1:1",)),
+        ("rich", "cli", ("ladder", "demo"), ("--demo",)),
+        ("trustme", "testing", ("demo",), ("--demo",)),
+        ("trio", "trio", ("trio",), ("smtp://127.0.0.1:1", "--adapter", "trio")),
+    ],
+)
+def test_an_extra_that_is_not_installed_is_named(
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    package: str,
+    extra: str,
+    modules: tuple[str, ...],
+    argv: tuple[str, ...],
+) -> None:
+    without(monkeypatch, package, *modules)
+    outcome = command("connect", *argv)
+    assert outcome.status == 1
+    assert outcome.complaint == f"{package} is not installed: pip install 'smtpproto-sansio[{extra}]'"
+
+
+def start(*argv: str, **settings: Any) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR")}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    environment["PYTHONIOENCODING"] = "utf-8"
+    environment.update(settings)
+    code = "import sys; from smtpproto_adapters.cli import main; sys.exit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=environment,
+    )
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_nobody_reads_the_output(adapter: str) -> None:
+    """Which is found out in the middle of a conversation."""
+    with ScriptedServer(SayPieces((b"22", b"0 hi\r\n"), delay=0.5), ReadAll()) as server:
+        arguments = ("--host", server.host, "--port", str(server.port), "--adapter", adapter)
+        with start("connect", *arguments) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline().strip().endswith("STARTTLS where it is offered")
+            process.stdout.close()
+            complaint = process.stderr.read()
+            process.wait(20)
+    assert (process.returncode, complaint) == (141, "")
+
+
+def test_a_terminal_of_another_encoding(command: Command) -> None:
+    with ScriptedServer(Say("554 gehen Sie, schöner Herr →\r\n".encode()), ReadAll()) as server:
+        arguments = ("connect", "--host", server.host, "--port", str(server.port))
+        with start(*arguments, PYTHONIOENCODING="ascii") as process:
+            out, err = process.communicate(timeout=20)
+    assert process.returncode == ErrorCode.SERVICE_NOT_AVAILABLE
+    assert "Greeting         < 554 gehen Sie, sch\\xf6ner Herr \\u2192\n" in out
+    assert err == "smtpproto: the server does not serve: 554 gehen Sie, sch\\xf6ner Herr \\u2192\n"
+
+
+# The demo -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_demo_makes_nine_connections(command: Command) -> None:
+    outcome = command("connect", "--demo")
+    assert (outcome.status, outcome.err) == (0, "")
+    rows = outcome.out[outcome.out.index("Adapter ") :].splitlines()[1:]
+    assert [row.split()[0] for row in rows] == [adapter for adapter in ADAPTERS for _ in range(3)]
+    for number, row in enumerate(rows):
+        assert ("TLSv1.3" in row) is (number % 3 > 0)
+        assert ("(PLAIN)" in row) is (number % 3 == 1)
+    assert outcome.events == [
+        *("Greeting", "HeloReply", "Connected", "ReplyReceived"),
+        *("Greeting", "EhloReply", "StartTlsReady", "EhloReply", "AuthNeeded", "Connected"),
+        *("AuthSucceeded", "ReplyReceived"),
+        *("Greeting", "EhloReply", "Connected", "ReplyReceived"),
+    ]
+    assert "correct horse" not in outcome.out
+
+
+def test_the_demo_fits_two_screens(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_terminal(monkeypatch)
+    outcome = command("connect", "--demo", "--no-color")
+    lines = outcome.out.splitlines()
+    assert len(lines) <= 80
+    assert max(map(cell_len, lines)) <= 80
+
+
+def test_the_demo_without_trio_does_what_it_can(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "trio", "trio")
+    outcome = command("connect", "--demo")
+    assert outcome.status == 1
+    assert outcome.complaint == "trio is not installed: pip install 'smtpproto-sansio[trio]'"
+    assert outcome.out.count("\nasyncio ") == 3
+
+
+# The pieces ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_sentence_is_one_printable_line_of_bounded_length() -> None:
+    assert one_line("a\nb\r\x1b\udce9") == "a b\\r\\x1b\\xe9"
+    assert len(one_line("x" * 10_000)) < 1000
+
+
+def test_what_is_printable_stays_as_it_is() -> None:
+    assert printable("長い naïve [red]") == "長い naïve [red]"
+
+
+def test_names_of_certificates_are_made_printable() -> None:
+    certificate = Certificate(
+        {
+            "subject": ((("organizationName", "A\x1b[31m"),), (("commonName", "mx\n.example"),)),
+            "issuer": ((("organizationName", "CA \u202e"),),),
+            "subjectAltName": (("DNS", "mx\x07.example"),),
+            "notAfter": "now",
+        }
+    )
+    assert (certificate.subject, certificate.issuer) == ("mx\\n.example", "CA \\u202e")
+    assert certificate.names == ("mx\\x07.example",)
+    assert (certificate.not_before, certificate.not_after) == ("", "now")
+
+
+def test_no_certificate_has_no_names() -> None:
+    assert vars(Certificate(None)) == {"subject": "", "names": (), "issuer": "", "not_before": "", "not_after": ""}

@@ -89,7 +89,7 @@ def make_parser() -> Parser:
 
 CONNECT_TEXTS: Final[dict[str, Any]] = {
     "help": "establish a session, and show how it goes",
-    "description": "Establish an SMTP, submission or LMTP session, show it as it happens, and end it with QUIT.",
+    "description": "Establish an SMTP, submission or LMTP session, and show how it goes.",
     "usage": USAGE,
     "epilog": EPILOG,
     "formatter_class": argparse.RawDescriptionHelpFormatter,
@@ -248,7 +248,7 @@ def make_options(arguments: argparse.Namespace) -> ConnectOptions:
     options = _with_host_name(options)
     _check_server(arguments, options)
     _check_authentication(arguments, options)
-    if arguments.ca is not None and options.resolve().security is Security.NONE:
+    if options.resolve().security is Security.NONE and arguments.ca is not None:
         raise invalid("--ca is for TLS, and there is none to be: give --security too")
     return options.replace(**_secret(arguments, options))
 

@@ -8,30 +8,43 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from smtpproto import AddressLiteral, Command, Connected, ConnectFailed, ConnectOptions, ErrorCode, Event, Reply, Service
+from smtpproto import (
+    AddressLiteral,
+    Command,
+    Connected,
+    ConnectFailed,
+    ErrorCode,
+    Reply,
+)
 from smtpproto.flows import Flow, ShutDown
 
 from .client import ClientCore, Mechanisms, Token
-from .server import Handler, ServerCore, Session
-from .transport import READ_SIZE, Address, address_of, listen, literal_of, run
+from .server import ServerCore
+from .transport import CLOSE_SECONDS, READ_SIZE, Address, address_of, literal_of, named, run
 
 T = TypeVar("T")
 
 
 class Wire:
-    """A socket."""
+    """A socket.  ``given`` is one that is connected already, and is used by the first `dial`."""
 
     def __init__(self, given: socket.socket | None = None) -> None:
         self._given = given
         self._socket: socket.socket | None = None
         self._shutting_down = False
+
+    @classmethod
+    def of(cls, sock: socket.socket) -> Self:
+        """The wire of a socket that is connected already."""
+        wire = cls()
+        wire._socket = sock
+        return wire
 
     @property
     def is_open(self) -> bool:
@@ -56,34 +69,35 @@ class Wire:
             raise ShutDown
         return data
 
-    def _within(self, timeout: float | None) -> socket.socket:
-        if self._socket is None:
-            raise ConnectionAbortedError("it was closed by this side")
-        self._socket.settimeout(timeout)
-        return self._socket
-
     def half_close(self) -> None:
-        self._within(0).shutdown(socket.SHUT_WR)
+        self._within(None).shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            sock.close()
 
-    def abort(self) -> None:
-        """Close at once; a thread that reads or writes is woken."""
+    def cut(self) -> None:
+        """End it at once; another thread that reads or writes is woken, and finds it ended."""
         self._shut(socket.SHUT_RDWR)
-        self.close()
 
     def shut_down(self) -> None:
-        """Let the flow, which is run in another thread, come to its end as soon as it waits."""
+        """Let the flow, which another thread runs, come to its end as soon as it waits."""
         self._shutting_down = True
         self._shut(socket.SHUT_RD)
 
+    def _within(self, timeout: float | None) -> socket.socket:
+        sock = self._socket
+        if sock is None:
+            raise ConnectionAbortedError("it was closed by this side")
+        sock.settimeout(timeout)
+        return sock
+
     def _shut(self, how: int) -> None:
-        if self._socket is not None:
+        sock = self._socket
+        if sock is not None:
             with contextlib.suppress(OSError):
-                self._socket.shutdown(how)
+                sock.shutdown(how)
 
 
 def _connected_to_any(host: str, port: int, timeout: float | None) -> socket.socket:
@@ -97,7 +111,7 @@ def _connected_to_any(host: str, port: int, timeout: float | None) -> socket.soc
             return _connected(family, address, share)
         except OSError as error:
             errors.append(error)
-    raise OSError("no address could be reached") from ExceptionGroup("each address", errors)
+    raise OSError("no address of it could be reached") from ExceptionGroup("at each address", errors)
 
 
 def _connected(family: int, address: Any, timeout: float | None) -> socket.socket:
@@ -105,8 +119,186 @@ def _connected(family: int, address: Any, timeout: float | None) -> socket.socke
     try:
         sock.settimeout(timeout)
         sock.connect(address)
-        _without_delay(sock)
+        if family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+class Client(ClientCore[socket.socket, Wire]):
+    __doc__ = ClientCore.__doc__
+
+    def _new_wire(self, stream: socket.socket | None) -> Wire:
+        return Wire(stream)
+
+    def _now(self) -> float:
+        return time.monotonic()
+
+    def _run(self, flow: Flow[T]) -> T:
+        with self._alone():
+            try:
+                return run(self._wire, flow)
+            except BaseException as error:
+                if not self._survives(error):
+                    self.abort()
+                raise
+
+    def connect(self) -> Connected:
+        """Connect as the options say.  Raises `ConnectFailed`, with nothing left open."""
+        return self._run(self._connecting())
+
+    def connect_ex(self) -> ErrorCode:
+        """As `connect`, but returns how it ended; `failure` has the details."""
+        try:
+            self.connect()
+        except ConnectFailed as failure:
+            return failure.code
+        return ErrorCode.SUCCESS
+
+    def authenticate(
+        self,
+        username: str | None = None,
+        password: str | None = None,
+        *,
+        token: Token | None = None,
+        mechanisms: Mechanisms | None = None,
+        authorization_id: str = "",
+    ) -> Reply:
+        """Authenticate, with what is in the options where nothing else is given.  Raises `AuthenticationFailed`."""
+        return self._run(self._authenticating(username, password, token, mechanisms, authorization_id))
+
+    def command(self, command: Command) -> Reply:
+        """Send one command; its reply, also where that is a refusal.
+
+        Raises `LocalProtocolError` where it may not be sent now (nothing has changed then), `RemoteProtocolError` and
+        `TransportError`, which end the connection.
+        """
+        return self._run(self._commanding(command))
+
+    def noop(self) -> Reply:
+        """NOOP.  RFC 5321 section 4.1.1.9."""
+        return self._run(self._doing_nothing())
+
+    def reset(self) -> Reply:
+        """RSET.  RFC 5321 section 4.1.1.5."""
+        return self._run(self._resetting())
+
+    def verify(self, text: str) -> Reply:
+        """VRFY: is this a user, or a mailbox?  RFC 5321 section 4.1.1.6."""
+        return self._run(self._verifying(text))
+
+    def expand(self, text: str) -> Reply:
+        """EXPN: who is on this list?  RFC 5321 section 4.1.1.7."""
+        return self._run(self._expanding(text))
+
+    def help(self, topic: str = "") -> Reply:
+        """HELP.  RFC 5321 section 4.1.1.8."""
+        return self._run(self._helping(topic))
+
+    def disconnect(self) -> None:
+        """QUIT, and close; a server that has gone already is no error, nor is a client that was not connected."""
+        self._run(self._disconnecting())
+
+    def abort(self) -> None:
+        """Close the connection at once, without a word; also while another thread waits in it."""
+        self._wire.cut()
+        self._wire.close()
+
+    def __enter__(self) -> Self:
+        if not self.is_connected:
+            self.connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.disconnect()
+        finally:
+            self.abort()
+
+
+class Server(ServerCore):
+    __doc__ = ServerCore.__doc__
+    _may_await = False
+
+    def start(self) -> Self:
+        """Listen, and serve in threads; `close` ends it.  A ``with`` block does both."""
+        self._sessions: dict[threading.Thread, Wire] = {}
+        self._lock = threading.Lock()
+        self._listener = self._listen()
+        self._wake, self._woken = socket.socketpair()
+        self._acceptor = threading.Thread(target=self._accept_all, name="smtpproto server", daemon=True)
+        self._acceptor.start()
+        return self
+
+    def _accept_all(self) -> None:
+        listener = self._listener.socket
+        listener.setblocking(False)
+        with self._woken, selectors.DefaultSelector() as selector:
+            selector.register(listener, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while all(key.fileobj is listener for key, _ in selector.select()):
+                try:
+                    sock, name = listener.accept()
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    time.sleep(0.1)  # no file descriptor is free
+                else:
+                    self._accepted(Wire.of(sock), address_of(name))
+
+    def _accepted(self, wire: Wire, peer: Address) -> None:
+        if len(self._sessions) >= self.max_connections:
+            run(wire, self.turn_away())
+            return
+        thread = threading.Thread(target=self._serve, args=(wire, peer), name=f"smtpproto {named(peer)}", daemon=True)
+        with self._lock:
+            self._sessions[thread] = wire
+        thread.start()
+
+    def _serve(self, wire: Wire, peer: Address) -> None:
+        try:
+            self.serve(wire, peer, time.monotonic)
+        finally:
+            wire.close()
+            with self._lock:
+                del self._sessions[threading.current_thread()]
+
+    def close(self, grace: float | None = None) -> None:
+        """Accept no more, let the sessions come to their end, and break off those that do not within ``grace``.
+
+        A handler that does not return keeps its thread; nothing can end that.
+        """
+        self._wake.close()
+        self._acceptor.join()
+        self._listener.close()
+        with self._lock:
+            sessions = dict(self._sessions)
+        for wire in sessions.values():
+            wire.shut_down()
+        _join(sessions, self.grace if grace is None else grace)
+        for wire in sessions.values():
+            wire.cut()
+        _join(sessions, CLOSE_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close(None if kind is None else 0.0)
+
+
+serve = Server
+
+
+def _join(threads: Iterable[threading.Thread], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, until - time.monotonic()))

@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from smtpproto import ErrorCode, NotTls, SmtpError, TransportError
@@ -157,7 +159,7 @@ class Channel:
         view = memoryview(data)
         while view:
             piece = view[:WRITE_SIZE]
-            written = yield from self._through_tls(lambda piece=piece: tls.write(piece), deadline)
+            written = yield from self._through_tls(partial(tls.write, piece), deadline)
             view = view[written:]
 
     def _receive(self, effect: Receive) -> Flow[bytes]:
@@ -187,19 +189,15 @@ class Channel:
         return data
 
     def _close(self) -> Flow[None]:
-        try:
+        with suppress(OSError, SmtpError):  # it is over in any case
             yield from self._say_goodbye(self._after(CLOSE_SECONDS))
-        except (OSError, SmtpError):
-            pass  # it is over in any case
         yield Close()
 
     def _say_goodbye(self, deadline: float) -> Flow[None]:
         tls = self._tls
         if tls is not None and not self._deaf:
-            try:
+            with suppress(ssl.SSLError):  # it wants the peer's close_notify too, which is not worth waiting for
                 tls.unwrap()
-            except ssl.SSLError:
-                pass  # it wants the peer's close_notify too, which is not worth waiting for
             yield from self._flush(deadline)
         if self._server_side and not self._ended:
             yield HalfClose()
@@ -266,7 +264,5 @@ class Channel:
 
     def _tell_why(self, deadline: float) -> Flow[None]:
         """Write the alert that says what was wrong, if the peer still listens."""
-        try:
+        with suppress(OSError):
             yield from self._flush(deadline)
-        except OSError:
-            pass

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ssl
 import threading
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
 from smtpproto import (
     AuthenticationFailed,
@@ -48,18 +48,38 @@ Token: TypeAlias = str | Callable[[], str]
 Mechanisms: TypeAlias = Sequence[str | ClientMechanism]
 
 
-class ClientCore:
-    """The options of a client, and what is known of its connection."""
+class HasState(Protocol):
+    """What every wire has, with ``await`` or without."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+
+StreamT = TypeVar("StreamT")
+WireT = TypeVar("WireT", bound=HasState)
+
+
+class ClientCore(ABC, Generic[StreamT, WireT]):
+    """A client; a context manager, which connects and disconnects.
+
+    ``options``: `ConnectOptions`, or a URL, or None; ``fields`` are further fields of `ConnectOptions`.
+    ``context``: None is one that verifies the certificate and the host name.
+    ``on_event``: sees every event; ``on_send``: every command.
+    ``stream``: a socket (a stream, with trio) that is connected already, for the first connection.
+
+    It holds one connection at a time, and one conversation at a time goes on over it.  Once closed it can connect
+    again.  Raises `ConnectFailed` (INVALID_ARGUMENT) for a URL that is none.
+    """
 
     def __init__(
         self,
-        options: ConnectOptions | str | None,
-        fields: dict[str, Any],
+        options: ConnectOptions | str | None = None,
         *,
-        context: ssl.SSLContext | None,
-        on_event: Callable[[Event], object] | None,
-        on_send: Callable[[Command | Reply], object] | None,
-        clock: Callable[[], float],
+        context: ssl.SSLContext | None = None,
+        on_event: Callable[[Event], object] | None = None,
+        on_send: Callable[[Command | Reply], object] | None = None,
+        stream: StreamT | None = None,
+        **fields: Any,
     ) -> None:
         if isinstance(options, str):
             self.options = ConnectOptions.from_url(options, **fields)
@@ -70,11 +90,19 @@ class ClientCore:
         self._context = context
         self._watch = on_event if on_event is not None else flows.ignore
         self._on_send = on_send
-        self._clock = clock
+        self._wire = self._new_wire(stream)
         self._busy = threading.Lock()
         self._channel: Channel | None = None
         self._connector: Connector | None = None
         self._failure: ConnectFailed | None = None
+
+    @abstractmethod
+    def _new_wire(self, stream: StreamT | None) -> WireT:
+        """What it will dial with."""
+
+    @abstractmethod
+    def _now(self) -> float:
+        """Seconds on the clock of the backend."""
 
     options: ConnectOptions
 
@@ -85,15 +113,10 @@ class ClientCore:
     # What is known -------------------------------------------------------------------------------------------------
 
     @property
-    @abstractmethod
-    def _is_open(self) -> bool:
-        """True while there is a connection below."""
-
-    @property
     def is_connected(self) -> bool:
         """True from `Connected` on, until the session ends or breaks."""
         connector = self._connector
-        if connector is None or connector.connected is None or not self._is_open:
+        if connector is None or connector.connected is None or not self._wire.is_open:
             return False
         return connector.connection.state not in (State.CLOSED, State.ERROR)
 
@@ -135,7 +158,7 @@ class ClientCore:
         self._failure = self._connector = self._channel = None
         try:
             self._connector = Connector(self.options, on_send=self._on_send)
-            self._channel = Channel(self._context, peer="the server", clock=self._clock)
+            self._channel = Channel(self._context, peer="the server", clock=self._now)
             return (yield from self._channel.carry(flows.connect(self._connector, self._watch)))
         except ConnectFailed as failure:
             self._failure = failure
@@ -207,7 +230,7 @@ class ClientCore:
     # Keeping order -------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> Generator[None]:
         """One conversation at a time: the replies of two would be taken for each other's."""
         if not self._busy.acquire(blocking=False):
             raise LocalProtocolError(
@@ -226,14 +249,12 @@ class ClientCore:
         return connection is not None and connection.objection(Noop()) is None
 
 
-class AsyncClient(ClientCore):
-    """The methods of a client that waits with ``await``."""
+class AsyncClient(ClientCore[StreamT, AsyncWire]):
+    __doc__ = ClientCore.__doc__
 
-    _wire: AsyncWire
-
-    @abstractmethod
     async def abort(self) -> None:
-        """Close the connection at once, without a word."""
+        """Close the connection at once, without a word; also while another task waits in it."""
+        await self._wire.abort()
 
     async def _run(self, flow: Flow[T]) -> T:
         with self._alone():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple, Protocol
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
 
 import trustme
 from rich.console import Console
@@ -22,15 +23,15 @@ from smtpproto import (
     Reply,
     Security,
     Service,
-    SmtpError,
     Target,
 )
 
-from .ladder import BAD, EVENT, GOOD, Ladder
-from .trace import Tls, Trace, View, one_line
+from .ladder import BAD, EVENT, GOOD, HEADING, Ladder
+from .server import Handler
+from .trace import Tls, Trace, View
 
 HOST_NAME: Final = "mail.example"
-USERNAME: Final = "user@example"
+USERNAME: Final = "user"
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - it opens nothing
 
 
@@ -40,6 +41,11 @@ class Mode(NamedTuple):
     title: str
     options: ConnectOptions
     authenticates: bool = False
+
+    @property
+    def is_implicit(self) -> bool:
+        """It has a port of its own."""
+        return self.options.security is Security.IMPLICIT
 
 
 def _options(**fields: Any) -> ConnectOptions:
@@ -52,20 +58,14 @@ def _options(**fields: Any) -> ConnectOptions:
 MODES: Final = (
     Mode("plain HELO", _options(security=Security.NONE, extended=False)),
     Mode(
-        "STARTTLS, then authenticate()",
+        "STARTTLS",
         _options(security=Security.REQUIRED, username=USERNAME, password=PASSWORD),
         authenticates=True,
     ),
     Mode("implicit TLS", _options(security=Security.IMPLICIT)),
 )
-ADAPTERS: Final = ("blocking", "asyncio", "trio")
 
-SERVICE: Final = Service(
-    HOST_NAME,
-    extensions=("PIPELINING", "8BITMIME", "CHUNKING", "ENHANCEDSTATUSCODES", "SMTPUTF8", "HELP"),
-    starttls=True,
-    mechanisms=("PLAIN", "LOGIN"),
-)
+SERVICE: Final = Service(HOST_NAME, starttls=True, mechanisms=("PLAIN", "LOGIN"))
 
 
 class Witness:
@@ -79,25 +79,25 @@ class Witness:
         self.mechanism = ""
         self.authenticated = False
         self.trouble = "did not come to its end"
-        self._shown = shown
+        self.shown = shown
 
     def target(self, target: Target) -> None:
         """As `View.target`."""
-        if self._shown is not None:
-            self._shown.target(target)
+        if self.shown is not None:
+            self.shown.target(target)
 
     def sent(self, command: Command) -> None:
         """As `View.sent`."""
         if isinstance(command, Auth):
             self.mechanism = command.mechanism
-        if self._shown is not None:
-            self._shown.sent(command)
+        if self.shown is not None:
+            self.shown.sent(command)
 
     def tls(self, tls: Tls) -> None:
         """As `View.tls`."""
         self.secured = tls
-        if self._shown is not None:
-            self._shown.tls(tls)
+        if self.shown is not None:
+            self.shown.tls(tls)
 
     def event(self, event: Event, reply: Reply | None) -> None:
         """As `View.event`."""
@@ -105,22 +105,142 @@ class Witness:
             self.connected = event
         elif isinstance(event, AuthSucceeded):
             self.authenticated = True
-        if self._shown is not None:
-            self._shown.event(event, reply)
+        if self.shown is not None:
+            self.shown.event(event, reply)
 
     def outcome(self, failure: ConnectFailed | None, sentence: str) -> None:
         """As `View.outcome`."""
         self.trouble = sentence
-        if self._shown is not None:
-            self._shown.outcome(failure, sentence)
+        if self.shown is not None:
+            self.shown.outcome(failure, sentence)
 
     @property
-    def row(self) -> tuple[str | Text, ...]:
+    def established(self) -> bool:
+        """True where all was as it had to be."""
+        return self.connected is not None and not self.trouble and self.authenticated is self.mode.authenticates
+
+    @property
+    def row(self) -> tuple[str, ...]:
         """The row of the final table."""
         head = (self.adapter, self.mode.title)
-        if self.connected is None or self.trouble:
-            return (*head, Text(self.trouble, BAD), "", "", "")
-        hello = f"{len(self.connected.extensions)} extensions" if self.connected.extended else "none (HELO)"
+        connected = self.connected
+        if connected is None or not self.established:
+            return (*head, self.trouble or "not as it had to be")
+        hello = str(len(connected.extensions)) if connected.extended else "no ESMTP"
         tls = f"{self.secured.version} {self.secured.cipher}" if self.secured is not None else "no"
-        who = f"{USERNAME} by {self.mechanism}" if self.authenticated else "nobody"
-        return (*head, hello, tls, who)
+        return (*head, hello, tls, f"{USERNAME} ({self.mechanism})" if self.authenticated else "")
+
+
+# The three adapters ------------------------------------------------------------------------------------------------
+
+
+class Stage:
+    """What all connections have in common: the handler, the certificate, and those who see it all."""
+
+    def __init__(self, console: Console) -> None:
+        authority = trustme.CA()
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(HOST_NAME).configure_cert(server)
+        self.client_context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+        self.handler = Handler(credentials={USERNAME: PASSWORD})
+        self.clear: dict[str, Any] = {"service": SERVICE, "context": server}
+        self.secure: dict[str, Any] = {**self.clear, "implicit_tls": True}
+        self.witnesses: list[Witness] = []
+        self._console = console
+
+    def begin(self, adapter: str, mode: Mode, make_client: Any, port: int) -> tuple[Any, Trace]:
+        """A client for the mode, and who watches it; the first of each mode is shown."""
+        shown = None
+        if self.witnesses and self.witnesses[-1].shown is not None:
+            self._console.print()
+        if all(earlier.mode is not mode for earlier in self.witnesses):
+            self._console.print(Text(f"{mode.title}, through the adapter {adapter}", HEADING))
+            shown = Ladder(self._console, tables=False)
+        witness = Witness(adapter, mode, shown)
+        self.witnesses.append(witness)
+        trace = Trace(witness, [PASSWORD])
+        options = mode.options.replace(port=port)
+        witness.target(options.resolve())
+        trace.client = make_client(options, context=self.client_context, on_event=trace.on_event, on_send=trace.on_send)
+        return trace.client, trace
+
+
+@contextmanager
+def _to_the_end(trace: Trace) -> Iterator[None]:
+    try:
+        yield
+    except ConnectFailed as failure:
+        trace.end(failure)
+    else:
+        trace.end(None)
+
+
+def _on_blocking(stage: Stage) -> None:
+    from .blocking import Client, serve
+
+    with serve(stage.handler, **stage.clear) as clear, serve(stage.handler, **stage.secure) as secure:
+        for mode in MODES:
+            client, trace = stage.begin("blocking", mode, Client, (secure if mode.is_implicit else clear).port)
+            with _to_the_end(trace):
+                client.connect()
+                if mode.authenticates:
+                    client.authenticate()
+                client.disconnect()
+
+
+async def _on_async(stage: Stage, adapter: str, make_client: Any, serve: Any) -> None:
+    async with serve(stage.handler, **stage.clear) as clear, serve(stage.handler, **stage.secure) as secure:
+        for mode in MODES:
+            client, trace = stage.begin(adapter, mode, make_client, (secure if mode.is_implicit else clear).port)
+            with _to_the_end(trace):
+                await client.connect()
+                if mode.authenticates:
+                    await client.authenticate()
+                await client.disconnect()
+
+
+def _on_asyncio(stage: Stage) -> None:
+    import asyncio
+
+    from .asyncio import Client, serve
+
+    asyncio.run(_on_async(stage, "asyncio", Client, serve))
+
+
+def _on_trio(stage: Stage) -> None:
+    import trio
+
+    from .trio import Client, serve
+
+    trio.run(_on_async, stage, "trio", Client, serve)
+
+
+ADAPTERS: Final = (_on_blocking, _on_asyncio, _on_trio)
+
+
+def run(console: Console) -> int:
+    """Make the nine connections and show them; 0 where all were established.
+
+    Raises ImportError, after what could be done, where trio is not installed.
+    """
+    stage = Stage(console)
+    missing: ImportError | None = None
+    for play in ADAPTERS:
+        try:
+            play(stage)
+        except ImportError as error:
+            missing = error
+    console.print()
+    console.print(_table(stage.witnesses))
+    if missing is not None:
+        raise missing
+    return 0 if all(witness.established for witness in stage.witnesses) else 1
+
+
+def _table(witnesses: list[Witness]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=EVENT)
+    for title in ("Adapter", "Mode", "Extensions", "TLS", "User"):
+        table.add_column(title, overflow="fold")
+    for witness in witnesses:
+        table.add_row(*witness.row, style=GOOD if witness.established else BAD)
+    return table

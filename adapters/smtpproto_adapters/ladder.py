@@ -18,6 +18,7 @@ from rich.text import Text
 from smtpproto import (
     EXTENSIONS,
     AuthNeeded,
+    AuthReason,
     Command,
     Connected,
     ConnectFailed,
@@ -43,6 +44,7 @@ WIDE: Final = 1_000_000
 """Columns of what is no terminal: programs do not want lines to be folded."""
 
 CLIENT, SERVER = Style.parse("cyan"), Style.parse("magenta")
+HEADING = Style.parse("bold underline")
 EVENT, DIM = Style.parse("bold"), Style.parse("dim")
 GOOD, DOUBTFUL, BAD = Style.parse("green"), Style.parse("yellow"), Style.parse("red")
 
@@ -52,6 +54,12 @@ SECURITY: Final = {
     Security.REQUIRED: "STARTTLS required",
     Security.IMPLICIT: "implicit TLS",
 }
+
+WHY: Final = {
+    AuthReason.CREDENTIALS_GIVEN: "a user name is given",
+    AuthReason.SUBMISSION: "this is a submission port",
+}
+"""In place of what the core says of it to programs."""
 
 
 class LadderConsole(Console):
@@ -122,8 +130,8 @@ class Ladder:
             return
         match event:
             case AuthNeeded():
-                offered = ", ".join(map(printable, event.mechanisms)) or "no mechanism is offered"
-                self._row(name, "", Text(f"{offered}: {event.why.value}"))
+                offered = ", ".join(map(printable, event.mechanisms)) or "none"
+                self._row(name, "", Text(f"{WHY[event.why]}; mechanisms offered: {offered}"))
             case Connected():
                 self._connected = event
                 self._row(name, "", Text(describe(event), GOOD))
@@ -173,7 +181,7 @@ def describe(connected: Connected) -> str:
 
 def extensions_table(extensions: Extensions) -> Table:
     """What the server offers, where that is specified, and what it means."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style=EVENT, show_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=EVENT)
     table.add_column("Extension", max_width=LONGEST_KEYWORD, overflow="fold")
     table.add_column("Source", overflow="fold")
     table.add_column("Meaning", overflow="fold")

@@ -10,7 +10,8 @@ import inspect
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeAlias
+from contextlib import suppress
+from typing import Any, ClassVar, Final, TypeAlias
 
 from smtpproto import (
     BadCommand,
@@ -42,11 +43,12 @@ from smtpproto import (
 from smtpproto.flows import Close, Flow, Send, StartTls
 
 from .channel import Channel, TlsInfo
-from .transport import Address, Answer, AsyncWire, Subject, Wire, named, run, run_async
+from .transport import Address, Answer, AsyncWire, Listener, Subject, Wire, named, run, run_async
 
+_FAILED_ON: Final = "the handler failed on %r of %s"
 logger: Final = logging.getLogger("smtpproto")
 
-Decision: TypeAlias = Reply | None | Awaitable[Reply | None]
+Decision: TypeAlias = Reply | Awaitable[Reply | None] | None
 """What a method of a handler says: a reply, or None for the default; at once, or (asyncio, trio) when it is awaited."""
 Verdict: TypeAlias = bool | Reply | Awaitable[bool | Reply]
 Credentials: TypeAlias = Mapping[str, str] | Callable[[str], str | None]
@@ -181,10 +183,14 @@ class Turn:
         self._handler = core.handler
         inner = ServiceSession(core.service, secure=core.implicit_tls)
         channel = Channel(core.context, peer=named(peer), clock=clock, server_side=True)
-        self.session = session = Session(inner, channel, peer)
-        on_event = core.on_event
-        watch = flows.ignore if on_event is None else lambda event: on_event(session, event)
+        self.session = Session(inner, channel, peer)
+        self._on_event = core.on_event
+        watch = flows.ignore if core.on_event is None else self._watch
         self.flow = channel.carry(_serving(inner, implicit_tls=core.implicit_tls, watch=watch))
+
+    def _watch(self, event: Event) -> None:
+        assert self._on_event is not None
+        self._on_event(self.session, event)
 
     def ask(self, subject: Subject) -> Answer:
         """The handler's answer."""
@@ -194,7 +200,8 @@ class Turn:
                 answer.close()
             return _checked(subject, answer)
         except Exception:
-            return _failed(self.session, subject)
+            logger.exception(_FAILED_ON, subject, named(self.session.peer))
+            return _failure(subject)
 
     async def ask_async(self, subject: Subject) -> Answer:
         """The handler's answer, awaited where it has to be."""
@@ -204,7 +211,8 @@ class Turn:
                 answer = await answer
             return _checked(subject, answer)
         except Exception:
-            return _failed(self.session, subject)
+            logger.exception(_FAILED_ON, subject, named(self.session.peer))
+            return _failure(subject)
 
 
 def _serving(session: ServiceSession, *, implicit_tls: bool, watch: flows.Watcher) -> Flow[None]:
@@ -268,9 +276,8 @@ def _checked(subject: Subject, answer: object) -> Answer:
     return None
 
 
-def _failed(session: Session, subject: Subject) -> Reply:
-    """Called while the exception is being handled."""
-    logger.exception("the handler failed on %r of %s", subject, named(session.peer))
+def _failure(subject: Subject) -> Reply:
+    """What the client is told where the handler failed."""
     if isinstance(subject, Verify):
         return _VERIFY_FAILED
     greeting = isinstance(subject, CommandReceived) and isinstance(subject.command, Connect)
@@ -278,19 +285,35 @@ def _failed(session: Session, subject: Subject) -> Reply:
 
 
 class ServerCore:
-    """What a server is given, checked; and its sessions."""
+    """A server, which runs for the time of its ``with`` or ``async with`` block.
+
+    ``host``, ``port``: where to listen; port 0 is any free one.  ``path``: at a unix socket instead.
+    ``service``: what is offered; None offers STARTTLS where there is a ``context``, and authentication where the
+    handler has credentials.
+    ``context``: certificate and key, as `ssl.SSLContext` has them.
+    ``implicit_tls``: TLS comes before the greeting (RFC 8314 section 3.3).
+    ``max_connections``: a client beyond them is told to try again later.
+    ``on_event``: sees every event, with its `Session`.
+    ``grace``: seconds that the sessions get at the end; they hear 421.
+
+    Raises `LocalProtocolError` for what does not fit together; and OSError, on entering, where it cannot listen.
+    """
+
+    _may_await: ClassVar[bool] = True
 
     def __init__(
         self,
         handler: Handler,
-        service: Service | None,
-        context: ssl.SSLContext | None,
         *,
-        implicit_tls: bool,
-        max_connections: int,
-        on_event: Callable[[Session, Event], object] | None,
-        grace: float,
-        may_await: bool,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        path: str | None = None,
+        service: Service | None = None,
+        context: ssl.SSLContext | None = None,
+        implicit_tls: bool = False,
+        max_connections: int = 100,
+        on_event: Callable[[Session, Event], object] | None = None,
+        grace: float = 5.0,
     ) -> None:
         if service is None:
             mechanisms = _MECHANISMS if handler.credentials is not None else ()
@@ -302,9 +325,22 @@ class ServerCore:
         self.max_connections = max_connections
         self.on_event = on_event
         self.grace = grace
-        self._check(may_await)
+        self.path = path
+        self.host, self.port = ("", 0) if path is not None else (host, port)
+        self._check()
 
-    def _check(self, may_await: bool) -> None:
+    host: str
+    """Where it listens: the address, once it does; empty for a unix socket."""
+    port: int
+    """The same; 0 for a unix socket."""
+    path: str | None
+
+    def _listen(self) -> Listener:
+        listener = Listener(self.host, self.port, self.path)
+        self.host, self.port = listener.host, listener.port
+        return listener
+
+    def _check(self) -> None:
         needs_context = self.implicit_tls or self.service.starttls
         if needs_context and self.context is None:
             raise LocalProtocolError("TLS needs a context with a certificate: give context=")
@@ -313,12 +349,15 @@ class ServerCore:
         if self.max_connections < 1:
             raise LocalProtocolError(f"max_connections is {self.max_connections}: it must be 1 or more")
         if self.service.mechanisms and self._cannot_verify:
-            raise LocalProtocolError("the service offers authentication, but the handler has neither credentials= "
-                                     "nor a verify() of its own")
-        if not may_await:
+            raise LocalProtocolError(
+                "the service offers authentication, but the handler has neither credentials= nor a verify() of its own"
+            )
+        if not self._may_await:
             for name, method in inspect.getmembers(self.handler, inspect.iscoroutinefunction):
                 if hasattr(Handler, name):
-                    raise LocalProtocolError(f"{method.__qualname__} is async: use the server of asyncio or trio for it")
+                    raise LocalProtocolError(
+                        f"{method.__qualname__} is async: use the server of asyncio or trio for it"
+                    )
 
     @property
     def _cannot_verify(self) -> bool:
@@ -327,10 +366,8 @@ class ServerCore:
     def turn_away(self) -> Flow[None]:
         """What a client gets that is one too many; without a wait, so that it can be said between two others."""
         if not self.implicit_tls:
-            try:
+            with suppress(OSError):
                 yield Send(bytes(_TOO_MANY), 0.5)
-            except OSError:
-                pass
         yield Close()
 
     def serve(self, wire: Wire, peer: Address, clock: Callable[[], float]) -> None:

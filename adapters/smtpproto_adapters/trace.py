@@ -90,7 +90,9 @@ class Trace:
     def __init__(self, view: View, secrets: Iterable[str] = ()) -> None:
         self.view = view
         self.client: Watched | None = None
-        self._secrets: dict[str, None] = dict.fromkeys(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
+        self._secrets: set[str] = set()
+        for secret in secrets:
+            self._remember_text(secret)
         self._waiting = True
         self._held: list[Command] = []
         self._tls_shown = False
@@ -117,13 +119,13 @@ class Trace:
         """Show the outcome; returns the sentence that says why it failed."""
         self._release()
         self._look_at_tls()
-        sentence = "" if failure is None else self.redacted(one_line(str(failure)))
+        sentence = "" if failure is None else one_line(self.redacted(str(failure)))
         self.view.outcome(failure, sentence)
         return sentence
 
     def redacted(self, text: str) -> str:
         """The same without secrets: servers like to repeat what they do not understand."""
-        for secret in self._secrets:
+        for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, REDACTED)
         return text
 
@@ -145,13 +147,21 @@ class Trace:
 
     def _remember(self, command: Command) -> None:
         """What a mechanism makes of a secret, as it goes over the wire, is one too."""
-        octets: bytes | None = None
         if isinstance(command, Auth):
-            octets = command.initial_response
+            self._remember_octets(command.initial_response)
         elif isinstance(command, AuthResponse):
-            octets = command.response
+            self._remember_octets(command.response)
+
+    def _remember_octets(self, octets: bytes | None) -> None:
         if octets:
-            self._secrets[b2a_base64(octets, newline=False).decode()] = None
+            self._secrets.add(b2a_base64(octets, newline=False).decode())
+
+    def _remember_text(self, secret: str) -> None:
+        octets = secret.encode("utf-8", "surrogateescape")
+        self._remember_octets(octets)
+        if len(secret) >= SHORTEST_SECRET:
+            # As it is in a reply, and in the octets that an error quotes.
+            self._secrets.update((secret, repr(octets)[2:-1]))
 
     def _reply_of(self, event: Event) -> Reply | None:
         if not isinstance(event, ReplyReceived) or is_announcement(event):

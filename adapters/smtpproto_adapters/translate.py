@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import cast
 
 from smtpproto import ErrorCode, TransportError
 from smtpproto.flows import Dial, Effect
@@ -25,7 +26,6 @@ _BEST_FIRST = (
     ErrorCode.TIMED_OUT,
     ErrorCode.CLOSED_BY_PEER,
     ErrorCode.UNREACHABLE,
-    ErrorCode.NAME_NOT_FOUND,
 )
 """Of several addresses that each failed in its own way, which one's error says most."""
 
@@ -34,25 +34,31 @@ _ERRNO = re.compile(r"\[Errno ([0-9]+)\]")
 
 def translate(error: BaseException, effect: Effect, peer: str) -> TransportError:
     """What an OSError or UnicodeError says of what was to be done."""
-    codes = {_code(number) for number in _numbers(error)} if not isinstance(error, socket.gaierror) else set()
-    code = next((each for each in _BEST_FIRST if each in codes), ErrorCode.UNREACHABLE)
-    if isinstance(error, socket.gaierror | UnicodeError):
-        code = ErrorCode.NAME_NOT_FOUND
-    elif isinstance(error, TimeoutError):
-        code = ErrorCode.TIMED_OUT
-    elif not isinstance(effect, Dial) and code is not ErrorCode.TIMED_OUT:
-        code = ErrorCode.CLOSED_BY_PEER
+    code = _code_of(error, effect)
     return TransportError(_sentence(code, error, effect, peer), code)
+
+
+def _code_of(error: BaseException, effect: Effect) -> ErrorCode:
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return ErrorCode.NAME_NOT_FOUND
+    if isinstance(error, TimeoutError):
+        return ErrorCode.TIMED_OUT
+    codes = {_code(number) for number in _numbers(error)}
+    code = next((each for each in _BEST_FIRST if each in codes), ErrorCode.UNREACHABLE)
+    dialled = isinstance(effect, Dial) or code is ErrorCode.TIMED_OUT
+    return code if dialled else ErrorCode.CLOSED_BY_PEER
 
 
 def _numbers(error: BaseException) -> Iterator[int]:
     """The errno of an error, or of all those that it is made of."""
     if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
+        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
             yield from _numbers(each)
     elif isinstance(error, OSError) and error.errno is not None:
         yield error.errno
-    elif isinstance(error.__cause__, BaseException):
+    elif isinstance(error, TimeoutError):
+        yield errno.ETIMEDOUT
+    elif error.__cause__ is not None:
         yield from _numbers(error.__cause__)
     else:
         # asyncio puts the errors of several addresses into one text.

@@ -59,6 +59,9 @@ class AsyncWire(Protocol):
     async def receive(self, timeout: float | None) -> bytes: ...
     async def half_close(self) -> None: ...
     async def close(self) -> None: ...
+    async def abort(self) -> None: ...
+    @property
+    def is_open(self) -> bool: ...
 
 
 def answer_nothing(subject: Subject) -> Answer:
@@ -153,7 +156,7 @@ async def run_async(
 def literal_of(name: object) -> AddressLiteral | None:
     """The address literal of a socket's own name; None where it has no IP address.  RFC 5321 section 4.1.4."""
     match name:
-        case (str() as address, int(), *_):
+        case (str() as address, int(), *_):  # pyright: ignore[reportUnknownVariableType]
             with suppress(LocalProtocolError):
                 return AddressLiteral.of(address)
         case _:
@@ -164,7 +167,7 @@ def literal_of(name: object) -> AddressLiteral | None:
 def address_of(name: object) -> Address:
     """A socket's name as an address; ``""`` for a unix socket without one."""
     match name:
-        case (str() as host, int() as port, *_):
+        case (str() as host, int() as port, *_):  # pyright: ignore[reportUnknownVariableType]
             return host, port
         case str():
             return name
@@ -179,11 +182,42 @@ def named(address: Address) -> str:
     return f"{address[0]} port {address[1]}"
 
 
-def listen(host: str, port: int, path: str | None) -> socket.socket:
-    """A listening socket; at the first address that the host has, or at the unix socket.  Raises OSError."""
-    if path is None:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address, family=family, backlog=BACKLOG)
+class Listener:
+    """A listening socket: at the first address that the host has, or at a unix socket.  Raises OSError."""
+
+    def __init__(self, host: str, port: int, path: str | None) -> None:
+        self.path = path
+        self.socket = _bound(host, port) if path is None else _bound_to_path(path)
+        self.address = address_of(self.socket.getsockname())
+
+    socket: socket.socket
+    path: str | None
+    address: Address
+
+    @property
+    def host(self) -> str:
+        """Where a client finds it; empty for a unix socket."""
+        return "" if isinstance(self.address, str) else self.address[0]
+
+    @property
+    def port(self) -> int:
+        """0 for a unix socket."""
+        return 0 if isinstance(self.address, str) else self.address[1]
+
+    def close(self) -> None:
+        """Listen no more; the unix socket is removed."""
+        self.socket.close()
+        if self.path is not None:
+            Path(self.path).unlink(missing_ok=True)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = found[0]
+    return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+
+
+def _bound_to_path(path: str) -> socket.socket:
     _remove_left_over(Path(path))
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

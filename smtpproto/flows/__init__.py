@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .client import authenticate, command, connect, quit
+from .client import authenticate, command, connect, quit  # noqa: A004 - it is the RFC's name
 from .effects import (
     Ask,
     Close,

@@ -23,7 +23,7 @@ from smtpproto.events import NEED_DATA, PAUSED, ConnectionClosed, Event, Pause, 
 from smtpproto.failures import AuthenticationFailed, ConnectFailed, Stage, timed_out
 from smtpproto.replies import Reply
 
-from .effects import Dial, Flow, Receive, Send, StartTls, Watcher, closing, ignore
+from .effects import Close, Dial, Flow, Receive, Send, StartTls, Watcher, ending, ignore
 
 
 def connect(connector: Connector, watch: Watcher = ignore) -> Flow[Connected]:
@@ -31,7 +31,7 @@ def connect(connector: Connector, watch: Watcher = ignore) -> Flow[Connected]:
     try:
         return (yield from _connect(connector, watch))
     except (TransportError, RemoteProtocolError) as error:
-        yield from closing()
+        yield from ending(Close())
         raise _connect_failed(connector, error) from error
     except ConnectFailed:
         yield from _hang_up(connector)
@@ -90,11 +90,8 @@ def _hang_up(connector: Connector) -> Flow[None]:
     """QUIT without waiting for its answer: a server should not have to guess why we go."""
     farewell = connector.farewell()
     if farewell:
-        try:
-            yield Send(farewell, connector.deadline)
-        except TransportError:
-            pass  # we are leaving because of something else, which is what the caller has to hear
-    yield from closing()
+        yield from ending(Send(farewell, connector.deadline))
+    yield from ending(Close())
 
 
 def command(connection: ClientConnection, command: Command, watch: Watcher = ignore) -> Flow[Reply]:
@@ -129,7 +126,7 @@ def _exchange(connection: ClientConnection, command: Command, watch: Watcher) ->
         raise _closed_by_peer(command, event.last_reply)
     assert isinstance(event, ReplyReceived)
     if isinstance(event, ServiceClosing):
-        yield from closing()
+        yield from ending(Close())
     return event
 
 
@@ -180,4 +177,4 @@ def quit(connection: ClientConnection, watch: Watcher = ignore) -> Flow[None]:  
             yield from _exchange(connection, Quit(), watch)
     except (TransportError, RemoteProtocolError):
         pass
-    yield from closing()
+    yield from ending(Close())

@@ -131,9 +131,10 @@ class ShutDown(SmtpError):
     """Thrown by an adapter into a server's flow that should come to its end: it says 421 and closes."""
 
 
-def closing() -> Flow[None]:
-    """The last effect of a conversation, whatever comes of it."""
-    try:
-        yield Close()
-    except (TransportError, ShutDown):
-        pass  # it is over all the same
+def ending(*effects: Effect) -> Flow[None]:
+    """The last effects of a conversation, which is over, whatever becomes of each of them."""
+    for effect in effects:
+        try:
+            yield effect
+        except (TransportError, ShutDown):
+            continue

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from smtpproto.commands import Auth, AuthResponse, Bdat, Connect, EndOfData
 from smtpproto.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, TransportError
 from smtpproto.events import (
@@ -20,9 +18,7 @@ from smtpproto.sasl import Challenge, Identity, SaslError, ServerMechanism, Veri
 from smtpproto.service import ServiceSession
 from smtpproto.states import CLOSED
 
-from .effects import Ask, Flow, Receive, Send, ShutDown, StartTls, Watcher, closing, ignore
-
-R = TypeVar("R", bound=Reply | None)
+from .effects import Ask, Close, Flow, Receive, Send, ShutDown, StartTls, Watcher, ending, ignore
 
 _SHUTTING_DOWN = Reply(421, "4.3.2 the service is shutting down")
 _TOO_MANY_ERRORS = Reply(421, "4.7.0 too many errors")
@@ -57,7 +53,7 @@ def serve(session: ServiceSession, watch: Watcher = ignore) -> Flow[None]:
     except Exception as error:
         failure = error
         yield from server.leave(_INTERNAL_ERROR)
-    yield from closing()
+    yield from ending(Close())
     if failure is not None:
         raise failure
 
@@ -96,10 +92,7 @@ class _Server:
             self.out.append(self.connection.send(reply))
         except LocalProtocolError:
             self.out.append(bytes(reply))  # the machine has stopped, or the code is one for broken commands
-        try:
-            yield from self._flush()
-        except (TransportError, ShutDown):
-            pass  # the client has gone before us
+        yield from ending(Send(b"".join(self.out), self.connection.deadline))
 
     def _next(self) -> Flow[Event]:
         """The next event, with as much input as it takes, and TLS where it is due."""
@@ -131,8 +124,11 @@ class _Server:
             self.speechless = before
 
     def _content(self, event: ContentReceived) -> Flow[None]:
-        if self.content_refusal is None:
-            self.content_refusal = _checked_refusal((yield Ask(event)), "a piece of content")
+        if self.content_refusal is not None:
+            return
+        answer = yield Ask(event)
+        if answer is not None:
+            self.content_refusal = _checked_refusal(answer, "a piece of content")
 
     def _answer(self, event: CommandReceived | BadCommand) -> Flow[None]:
         session = self.session
@@ -213,9 +209,9 @@ class _Server:
         return False if verdict is None else verdict
 
 
-def _checked_refusal(answer: R, what: str) -> R:
-    if answer is not None and not (isinstance(answer, Reply) and (answer.is_transient or answer.is_permanent)):
-        raise LocalProtocolError(f"{what} was answered with {answer!r}: it must be a reply that refuses, or None")
+def _checked_refusal(answer: object, what: str) -> Reply:
+    if not isinstance(answer, Reply) or answer.is_positive or answer.is_intermediate:
+        raise LocalProtocolError(f"{what} was answered with {answer!r}: it must be a reply that refuses")
     return answer
 
 

@@ -1,0 +1,237 @@
+"""asyncio: a client, and a server."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from smtpproto import AddressLiteral
+from smtpproto.flows import ShutDown
+
+from .client import AsyncClient
+from .server import ServerCore
+from .transport import ATTEMPT_DELAY, CLOSE_SECONDS, address_of, literal_of, run_async
+
+
+class Stream(asyncio.Protocol):
+    """What is between asyncio and one connection: no more than one read is ever kept, and a write waits for its end."""
+
+    def __init__(self, on_made: Callable[[Stream], object] | None = None) -> None:
+        self._on_made = on_made
+        self._read = bytearray()
+        self._ended = False
+        self._shutting_down = False
+        self._error: Exception | None = None
+        self._readable = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._lost = asyncio.Event()
+
+    transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(0)
+        if self._on_made is not None:
+            self._on_made(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._read += data
+        self.transport.pause_reading()
+        self._readable.set()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._readable.set()
+        return True  # what has to be written still can be
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = True
+        self._error = exc
+        for event in (self._readable, self._writable, self._lost):
+            event.set()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def shut_down(self) -> None:
+        """Let the flow come to its end as soon as it waits."""
+        self._shutting_down = True
+        self._readable.set()
+
+    async def send(self, data: bytes, timeout: float | None) -> None:
+        self._check()
+        self.transport.write(data)
+        async with asyncio.timeout(timeout):
+            await self._writable.wait()
+        self._check()
+
+    def _check(self) -> None:
+        if self._lost.is_set():
+            raise self._error or ConnectionAbortedError("it was closed by this side")
+
+    async def receive(self, timeout: float | None) -> bytes:
+        if not (self._read or self._ended or self._shutting_down):
+            self._readable.clear()
+            self.transport.resume_reading()
+            async with asyncio.timeout(timeout):
+                await self._readable.wait()
+        if self._shutting_down:
+            raise ShutDown
+        if self._read:
+            data = bytes(self._read)
+            self._read.clear()
+            return data
+        if self._error is not None:
+            raise self._error
+        return b""
+
+    async def close(self) -> None:
+        self.transport.close()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._lost.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self.transport.abort()
+
+    async def abort(self) -> None:
+        self.transport.abort()
+        await self._lost.wait()
+
+
+class Wire:
+    """A stream, once it is dialled.  ``given`` is a socket that is connected already, for the first time."""
+
+    def __init__(self, given: socket.socket | None = None) -> None:
+        self._given = given
+        self._stream: Stream | None = None
+
+    @classmethod
+    def of(cls, stream: Stream) -> Self:
+        """The wire of a stream that is connected already."""
+        wire = cls()
+        wire._stream = stream
+        return wire
+
+    @property
+    def is_open(self) -> bool:
+        return self._stream is not None
+
+    async def dial(self, host: str, port: int, path: str | None, timeout: float | None) -> AddressLiteral | None:
+        await self.abort()
+        given, self._given = self._given, None
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(timeout):
+            if given is not None:
+                _, stream = await loop.create_connection(Stream, sock=given)
+            elif path is not None:
+                _, stream = await loop.create_unix_connection(Stream, path)
+            else:
+                _, stream = await loop.create_connection(Stream, host, port, happy_eyeballs_delay=ATTEMPT_DELAY)
+        self._stream = stream
+        return literal_of(stream.transport.get_extra_info("sockname"))
+
+    def _connected(self) -> Stream:
+        if self._stream is None:
+            raise ConnectionAbortedError("it was closed by this side")
+        return self._stream
+
+    async def send(self, data: bytes, timeout: float | None) -> None:
+        await self._connected().send(data, timeout)
+
+    async def receive(self, timeout: float | None) -> bytes:
+        return await self._connected().receive(timeout)
+
+    async def half_close(self) -> None:
+        self._connected().transport.write_eof()
+
+    async def close(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.close()
+
+    async def abort(self) -> None:
+        """Close at once; a task that reads or writes is woken."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.abort()
+
+
+class Client(AsyncClient[socket.socket]):
+    __doc__ = AsyncClient.__doc__
+
+    def _new_wire(self, stream: socket.socket | None) -> Wire:
+        return Wire(stream)
+
+    def _now(self) -> float:
+        return time.monotonic()
+
+
+class Server(ServerCore):
+    __doc__ = ServerCore.__doc__
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._sessions: dict[asyncio.Task[None], Stream] = {}
+        self._listener = self._listen()
+        try:
+            self._server = await loop.create_server(
+                lambda: Stream(self._accepted), sock=self._listener.socket, start_serving=False
+            )
+            await self._server.start_serving()
+        except BaseException:
+            self._listener.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._server.close()
+        self._listener.close()
+        sessions = self._sessions
+        try:
+            for stream in sessions.values():
+                stream.shut_down()
+            if sessions and kind is None:
+                await asyncio.wait(sessions, timeout=self.grace)
+        finally:
+            for task in sessions:
+                task.cancel()
+            if sessions:
+                await asyncio.wait(sessions)
+
+    def _accepted(self, stream: Stream) -> None:
+        if self._server.is_serving():
+            task = asyncio.get_running_loop().create_task(self._serve(stream))
+            self._sessions[task] = stream
+            task.add_done_callback(self._ended)
+        else:
+            stream.transport.abort()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._sessions.pop(task).transport.abort()  # it may have been cancelled before it began
+
+    async def _serve(self, stream: Stream) -> None:
+        wire = Wire.of(stream)
+        try:
+            if len(self._sessions) > self.max_connections:
+                await run_async(wire, self.turn_away())
+            else:
+                peer = address_of(stream.transport.get_extra_info("peername"))
+                await self.serve_async(wire, peer, time.monotonic)
+        finally:
+            await wire.abort()
+
+
+serve = Server
