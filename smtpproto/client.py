@@ -232,8 +232,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
 
     def _unsolicited(self, reply: Reply) -> Event:
         # RFC 5321 section 3.8 lets a server say 421 unasked; some say another 4yz or 5yz when they lose patience.
-        if reply.is_positive or reply.is_intermediate:
-            raise RemoteProtocolError(_UNASKED, bytes(reply))
+        # Whatever begins otherwise has not come as far as this.
         self._session.close()
         self._last_reply = reply
         return ServiceClosing(Unsolicited(), reply)

@@ -107,9 +107,11 @@ class ServerConnection(Connection, role=Role.SERVER):
     def _send(self, message: Command | Reply) -> bytes:
         if not isinstance(message, Reply):
             raise LocalProtocolError("a server sends replies, not commands")
-        session = self._session
-        if session.state is CLOSED:
+        session, state = self._session, self.state
+        if state is CLOSED:
             raise LocalProtocolError("the session is over: nothing can be sent any more")
+        if state is TLS:
+            raise LocalProtocolError(f"no reply can be sent now: {state.value}")
         if session.is_waiting:
             command, kind, _ = session.reply(message.code)
             self._replied(command, kind, message)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from smtpproto import (
     ClientConnection,
     Command,
     Connect,
-    ConnectionClosed,
     Connection,
+    ConnectionClosed,
     Ehlo,
     Event,
     Extensions,
@@ -42,14 +42,17 @@ EVERYTHING = (
 """An offer of all that the tests use."""
 
 
-def events(connection: Connection) -> list[Event]:
-    """All events that there are now.  (After the end of the stream there is one for ever: it comes once.)"""
-    found: list[Event] = []
+def upcoming(connection: Connection) -> Iterator[Event]:
+    """The events that there are now.  (After the end of the stream there is one for ever: it comes once.)"""
     while not isinstance(event := connection.next_event(), Pause):
-        found.append(event)
+        yield event
         if isinstance(event, ConnectionClosed):
             break
-    return found
+
+
+def events(connection: Connection) -> list[Event]:
+    """All events that there are now."""
+    return list(upcoming(connection))
 
 
 def receive(connection: Connection, *pieces: bytes) -> list[Event]:

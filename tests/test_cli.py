@@ -29,23 +29,17 @@ from smtpproto import (
     EXTENSIONS,
     ConnectFailed,
     ConnectOptions,
-    Connected,
-    Connector,
     ErrorCode,
     Event,
-    Extensions,
-    Greeting,
     Limits,
-    Reply,
     Security,
     Timeouts,
 )
-from smtpproto_adapters import arguments, cli, ladder
-from smtpproto_adapters.trace import Certificate, JsonLines, Trace, one_line, printable
+from smtpproto_adapters import arguments, cli
+from smtpproto_adapters.trace import Certificate, one_line, printable
 from tests.scripted import Close, Expect, ReadAll, Say, SayPieces, ScriptedServer, Silence, Tls, closed_port
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 ADAPTERS = ("blocking", "asyncio", "trio")
@@ -174,8 +168,8 @@ GIVEN: list[tuple[str, object, tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "argv"), GIVEN, ids=lambda each: " ".join(each) if isinstance(each, tuple) else None
-)  # pyright: ignore
+    ("field", "value", "argv"), GIVEN, ids=[" ".join([field, "of", *argv]) for field, _, argv in GIVEN]
+)
 def test_an_option(field: str, value: object, argv: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAIL_PASSWORD", PASSWORD)
     monkeypatch.setenv("MAIL_TOKEN", PASSWORD.replace("ö", "o"))
@@ -236,7 +230,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("argv", "why"), REFUSED, ids=lambda each: " ".join(each) if isinstance(each, tuple) else None)  # pyright: ignore
+@pytest.mark.parametrize(("argv", "why"), REFUSED, ids=[" ".join(argv) for argv, _ in REFUSED])
 def test_what_makes_no_sense_is_refused_in_one_sentence(command: Command, argv: tuple[str, ...], why: str) -> None:
     outcome = command(*argv)
     assert outcome.code is ErrorCode.INVALID_ARGUMENT
@@ -305,7 +299,11 @@ def test_a_secret_from_the_terminal(monkeypatch: pytest.MonkeyPatch, argv: tuple
 
 def test_nothing_at_the_terminal_is_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal())
-    monkeypatch.setattr("getpass.getpass", lambda _: "")
+
+    def answer(prompt: str) -> str:
+        return ""
+
+    monkeypatch.setattr("getpass.getpass", answer)
     with pytest.raises(ConnectFailed, match="no password"):
         options_of("smtp://user@h", "--auth")
 
@@ -370,18 +368,21 @@ def test_a_session_in_order(command: Command, server_context: ssl.SSLContext, ca
     assert outcome.out.splitlines()[-1].startswith("SUCCESS (0)")
 
 
-def test_each_line_is_shown_before_the_next_one_comes(server_context: ssl.SSLContext, ca: str) -> None:
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_each_line_is_shown_before_the_next_one_comes(server_context: ssl.SSLContext, ca: str, adapter: str) -> None:
     """Also what is sent right after TLS: the reply that it waits for has not come."""
     steps = (*STARTTLS, Tls(server_context), Expect(rb"EHLO me\.example"), Silence())
     with ScriptedServer(*steps, timeout=30) as server:
-        arguments = ("--host", server.host, "--port", str(server.port), "--client-name", "me.example", "--ca", ca)
-        with start("connect", *arguments) as process:
+        where = ("--host", server.host, "--port", str(server.port))
+        with start("connect", *where, "--client-name", "me.example", "--ca", ca, "--adapter", adapter) as process:
             assert process.stdout is not None
             shown = ""
             while shown.count("→ EHLO me.example") < 2:
                 line = process.stdout.readline()
                 assert line, f"it ended after {shown}"
                 shown += line
+            while server.received.count(b"EHLO") < 2:
+                time.sleep(0.01)
             process.send_signal(signal.SIGINT)
             rest, complaint = process.communicate(timeout=20)
     assert shown.count("EhloReply") == 1
@@ -430,6 +431,19 @@ def test_the_certificate_is_for_the_name_and_the_address_is_dialled(
     assert outcome.code is ErrorCode.SUCCESS
     assert f"127.0.0.1 port {server.port} as mx.example: EHLO, implicit TLS" in outcome.out
     assert outcome.out.index("TLSv1.3") < outcome.out.index("Greeting")
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_tls_is_shown_although_nothing_comes_through_it(
+    command: Command, server_context: ssl.SSLContext, ca: str, adapter: str
+) -> None:
+    with ScriptedServer(Tls(server_context), Silence()) as server:
+        outcome = command.connect(
+            server, "--security", "implicit", "--ca", ca, "--timeout", "greeting=0.3", "--adapter", adapter
+        )
+    assert outcome.code is ErrorCode.GREETING_TIMED_OUT
+    assert "⇄ TLSv1.3" in outcome.out
+    assert "certificate for mx.example" in outcome.out
 
 
 def test_a_reply_that_ends_it_is_shown_before_the_outcome(command: Command) -> None:
@@ -570,10 +584,9 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> None:
 
 @pytest.mark.parametrize("how", ["pipe", "--no-color", "NO_COLOR", "neither"])
 def test_colours_are_for_terminals_that_want_them(command: Command, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    on_terminal(monkeypatch)
     if how == "pipe":
-        monkeypatch.delenv("NO_COLOR", raising=False)
-    else:
-        on_terminal(monkeypatch)
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
     if how == "NO_COLOR":
         monkeypatch.setenv("NO_COLOR", "1")
     with ScriptedServer(*hostile_server(refusing=False)) as server:
@@ -732,6 +745,61 @@ def test_json_tells_of_failure(
     assert last["message"]
 
 
+@pytest.mark.parametrize("argv", [(), ("--json",)])
+def test_a_secret_in_what_is_no_reply_is_not_shown(
+    command: Command, server_context: ssl.SSLContext, ca: str, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...]
+) -> None:
+    """The error quotes the octets."""
+    monkeypatch.setenv("MAIL_PASSWORD", PASSWORD)
+    exchange = (Expect(rb"AUTH PLAIN .+"), Say(f"you said {PASSWORD}, didn't you?\r\n".encode()), ReadAll())
+    with ScriptedServer(Tls(server_context), Say(b"220 hi\r\n"), *AFTER_TLS, *exchange) as server:
+        outcome = command.connect(server, "--security", "implicit", "--ca", ca, *AUTH, *argv)
+    assert outcome.code is ErrorCode.PROTOCOL_ERROR
+    assert "you said <redacted>, didn't" in outcome.out + outcome.err
+    assert "hunter2" not in outcome.out + outcome.err
+
+
+def test_an_access_token_is_not_shown(
+    command: Command, server_context: ssl.SSLContext, ca: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where the mechanism has a place for the server to say what is wrong with it."""
+    monkeypatch.setenv("MAIL_TOKEN", "ya29.t0ken")
+    steps = (
+        *(Tls(server_context), Say(b"220 hi\r\n"), Expect(rb"EHLO .+"), Say(b"250-hi\r\n250 AUTH XOAUTH2\r\n")),
+        *(Expect(rb"AUTH XOAUTH2 .+"), Say(b"334 " + base64.b64encode(b'{"bad": "ya29.t0ken"}') + b"\r\n")),
+        *(Expect(rb""), Say(b"535 5.7.8 no\r\n"), *FAREWELL),
+    )
+    with ScriptedServer(*steps) as server:
+        outcome = command.connect(
+            server,
+            *("--security", "implicit", "--ca", ca, "--auth", "--username", "user", "--token-env", "MAIL_TOKEN"),
+        )
+    assert outcome.code is ErrorCode.AUTHENTICATION_REFUSED
+    assert outcome.complaint.endswith('and says {"bad": "<redacted>"}: 535 5.7.8 no')
+    line = base64.b64encode(b"user=user\x01auth=Bearer ya29.t0ken\x01\x01").decode()
+    for secret in ("ya29.t0ken", line):
+        assert secret not in outcome.out + outcome.err
+
+
+def test_a_token_that_cannot_be_sent(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAIL_TOKEN", "two words")
+    outcome = command("connect", "smtp://user@mx.example", "--auth", "--token-env", "MAIL_TOKEN")
+    assert outcome.code is ErrorCode.INVALID_ARGUMENT
+    assert "visible ASCII" in outcome.complaint
+    assert "two words" not in outcome.err
+
+
+def test_a_password_that_no_line_has_room_for(
+    command: Command, server_context: ssl.SSLContext, ca: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAIL_PASSWORD", "long" * 5000)
+    with ScriptedServer(Tls(server_context), Say(b"220 hi\r\n"), *AFTER_TLS, *FAREWELL) as server:
+        outcome = command.connect(server, "--security", "implicit", "--ca", ca, *AUTH)
+    assert outcome.code is ErrorCode.INVALID_ARGUMENT
+    assert "octets" in outcome.complaint
+    assert "longlong" not in outcome.out + outcome.err
+
+
 def test_json_needs_no_rich(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "rich", "ladder")
     outcome = command("connect", "--json", f"smtp://127.0.0.1:{closed_port()}")
@@ -774,6 +842,27 @@ def test_an_extra_that_is_not_installed_is_named(
     assert outcome.complaint == f"{package} is not installed: pip install 'smtpproto-sansio[{extra}]'"
 
 
+@pytest.mark.parametrize(
+    "interrupt", [KeyboardInterrupt(), BaseExceptionGroup("a nursery", [KeyboardInterrupt(), OSError()])]
+)
+def test_an_interrupt(command: Command, monkeypatch: pytest.MonkeyPatch, interrupt: BaseException) -> None:
+    def interrupted(*_: object) -> None:
+        raise interrupt
+
+    monkeypatch.setitem(cli.RUNNERS, "blocking", interrupted)
+    outcome = command("connect", "smtp://127.0.0.1:1")
+    assert (outcome.status, outcome.complaint) == (130, "interrupted")
+
+
+def test_what_is_our_own_fault_is_not_hidden(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ExceptionGroup("a nursery", [ZeroDivisionError()])
+
+    monkeypatch.setitem(cli.RUNNERS, "blocking", broken)
+    with pytest.raises(ExceptionGroup):
+        command("connect", "smtp://127.0.0.1:1")
+
+
 def start(*argv: str, **settings: Any) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR")}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
@@ -795,8 +884,8 @@ def start(*argv: str, **settings: Any) -> subprocess.Popen[str]:
 def test_nobody_reads_the_output(adapter: str) -> None:
     """Which is found out in the middle of a conversation."""
     with ScriptedServer(SayPieces((b"22", b"0 hi\r\n"), delay=0.5), ReadAll()) as server:
-        arguments = ("--host", server.host, "--port", str(server.port), "--adapter", adapter)
-        with start("connect", *arguments) as process:
+        where = ("--host", server.host, "--port", str(server.port))
+        with start("connect", *where, "--adapter", adapter) as process:
             assert process.stdout is not None
             assert process.stderr is not None
             assert process.stdout.readline().strip().endswith("STARTTLS where it is offered")
@@ -808,8 +897,8 @@ def test_nobody_reads_the_output(adapter: str) -> None:
 
 def test_a_terminal_of_another_encoding(command: Command) -> None:
     with ScriptedServer(Say("554 gehen Sie, schöner Herr →\r\n".encode()), ReadAll()) as server:
-        arguments = ("connect", "--host", server.host, "--port", str(server.port))
-        with start(*arguments, PYTHONIOENCODING="ascii") as process:
+        where = ("--host", server.host, "--port", str(server.port))
+        with start("connect", *where, PYTHONIOENCODING="ascii") as process:
             out, err = process.communicate(timeout=20)
     assert process.returncode == ErrorCode.SERVICE_NOT_AVAILABLE
     assert "Greeting         < 554 gehen Sie, sch\\xf6ner Herr \\u2192\n" in out
@@ -842,6 +931,16 @@ def test_the_demo_fits_two_screens(command: Command, monkeypatch: pytest.MonkeyP
     lines = outcome.out.splitlines()
     assert len(lines) <= 80
     assert max(map(cell_len, lines)) <= 80
+
+
+def test_the_demo_says_what_failed(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    from smtpproto_adapters import demo
+
+    monkeypatch.setattr(demo, "PASSWORD", "another one")
+    outcome = command("connect", "--demo")
+    assert outcome.status == 1
+    rows = outcome.out[outcome.out.index("Adapter ") :].splitlines()[1:]
+    assert [number for number, row in enumerate(rows) if "the server refuses the credentials" in row] == [1, 4, 7]
 
 
 def test_the_demo_without_trio_does_what_it_can(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from smtpproto.commands import Auth, AuthResponse, Command, Connect, Ehlo, Helo,
 from smtpproto.connect import (
     SERVICES,
     Connected,
-    Connector,
     ConnectOptions,
+    Connector,
     Option,
     Security,
     Target,
@@ -57,8 +57,13 @@ SECRET = "tr0ub4dor&3"
 USER: dict[str, Any] = {"username": "user", "password": SECRET}
 
 
+def options(**fields: Any) -> ConnectOptions:
+    fields.setdefault("host", "mx.example")
+    return ConnectOptions(**fields)
+
+
 def resolve(**fields: Any) -> Target:
-    return ConnectOptions(**{"host": "mx.example", **fields}).resolve()
+    return options(**fields).resolve()
 
 
 def refused(make: Callable[[], object]) -> str:
@@ -112,7 +117,8 @@ def test_no_host(fields: dict[str, Any]) -> None:
     ["a\0b", "a b", "a\r\nb", "\x7f", "a..b", ".", ".a", "\ud800", "a" * 64, ".".join(["a" * 63] * 5), " "],
 )
 def test_hosts_that_no_resolver_could_take(field: str, host: str) -> None:
-    sentence = refused(ConnectOptions(**{field: host}).resolve)
+    fields: dict[str, Any] = {"host": "", field: host}
+    sentence = refused(options(**fields).resolve)
     assert sentence.startswith(f"{field} is ")
     assert sentence.isprintable()
 
@@ -131,7 +137,8 @@ def test_unix_socket(fields: dict[str, Any], checked: str) -> None:
 
 
 def test_unix_socket_has_no_tls_whatever_the_port_and_the_credentials() -> None:
-    for fields in ({"port": 465}, {"port": 587}, USER):
+    more: list[dict[str, Any]] = [{"port": 465}, {"port": 587}, USER]
+    for fields in more:
         target = ConnectOptions(path="/run/smtp", **fields).resolve()
         assert target.security is NONE
         assert not target.is_submission
@@ -350,7 +357,7 @@ def test_secrets_are_in_no_repr() -> None:
 def test_options_are_values() -> None:
     options = ConnectOptions(host="mx.example", mask=["PIPELINING"], mechanisms=["PLAIN"], **USER)
     with pytest.raises(AttributeError):
-        options.host = "other"  # type: ignore[misc]
+        options.host = "other"
     assert pickle.loads(pickle.dumps(options)) == options == copy.deepcopy(options)
     assert hash(options) == hash(options.replace())
     changed = options.replace(host="b.example", mask=())
@@ -411,7 +418,7 @@ def test_the_numbers_of_the_flags() -> None:
         "SECURE_IMPLICIT": 8192,
         "SECURE_FALLBACK": 32768,
     }
-    assert Option.NONE == 0
+    assert int(Option.NONE) == 0
 
 
 E_, S, I_, F = Option.EXTENDED, Option.SECURE, Option.SECURE_IMPLICIT, Option.SECURE_FALLBACK
@@ -472,13 +479,13 @@ def test_flags_and_a_bad_port() -> None:
     | st.sampled_from([a | b | c | d for a in (0, 1) for b in (0, 4096) for c in (0, 8192) for d in (0, 32768)])
 )
 def test_each_flag_means_what_it_says(options: int) -> None:
-    try:
-        target = ConnectOptions.from_flags(host="mx.example", options=options).resolve()
-    except ConnectFailed as failure:
-        assert failure.code is ErrorCode.INVALID_ARGUMENT
-        assert options & ~(1 + 4096 + 8192 + 32768) or (options & 8192 and options & 32768)
+    def target_of() -> Target:
+        return ConnectOptions.from_flags(host="mx.example", options=options).resolve()
+
+    if options & ~(1 + 4096 + 8192 + 32768) or (options & 8192 and options & 32768):
+        refused(target_of)
         return
-    assert not options & ~(1 + 4096 + 8192 + 32768)
+    target = target_of()
     assert target.extended or not options & 1
     assert (target.security is IMPLICIT) is bool(options & 8192)
     if options & 4096 and not options & 32768:
@@ -557,7 +564,7 @@ def test_url_with_credentials(url: str, username: str | None, password: str | No
         "smtp://user@",
         "http://mx.example",
         "smtp+tls://mx.example",
-        "ſmtp://mx.example",
+        "\u017fmtp://mx.example",
         "smtp://mx.example:port",
         "smtp://mx.example:25x",
         "smtp://mx.example:٢٥",
@@ -627,10 +634,13 @@ def test_other_options_go_before_the_url() -> None:
     ).map("smtp://".__add__)
 )
 def test_any_text_is_a_url_or_refused(url: str) -> None:
+    def target_of() -> Target:
+        return ConnectOptions.from_url(url).resolve()
+
     try:
-        target = ConnectOptions.from_url(url).resolve()
-    except ConnectFailed as failure:
-        assert failure.code is ErrorCode.INVALID_ARGUMENT
+        target = target_of()
+    except ConnectFailed:
+        refused(target_of)
     else:
         assert target.host or target.path
 
@@ -722,10 +732,6 @@ STARTTLS = b"STARTTLS\r\n"
 
 def ehlo(*keywords: str) -> bytes:
     return bytes(Reply(250, ("mx.example", *keywords)))
-
-
-def options(**fields: Any) -> ConnectOptions:
-    return ConnectOptions(**{"host": "mx.example", **fields})
 
 
 def plain_of(username: str = "user", password: str = SECRET) -> bytes:
@@ -1245,15 +1251,6 @@ def test_success_that_comes_too_early() -> None:
     play = secured(b"235 ok\r\n", mechanisms=["LOGIN"], **USER)
     assert play.kinds[-1] is AuthSucceeded
     play.failed(ErrorCode.SERVER_NOT_AUTHENTIC, Stage.AUTHENTICATION, Reply(235, "ok"))
-
-
-@pytest.mark.parametrize("reply", [b"250 ok\r\n", b"354 go\r\n"])
-def test_replies_that_are_no_answer_to_auth(reply: bytes) -> None:
-    play = secured(reply)
-    if reply.startswith(b"2"):
-        play.connected()  # a 2yz is a success
-    else:
-        assert isinstance(play.failure, RemoteProtocolError | ConnectFailed)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ from smtpproto import (
     StartTlsReady,
     State,
     Timeouts,
+    UnknownCommand,
     XClient,
     testing,
 )
@@ -103,14 +104,16 @@ def test_a_program_may_derive_its_own() -> None:
 def test_the_base_alone_plays_no_role() -> None:
     base: Any = Connection
     client = ready_client()
-    for call in (
-        lambda: base._send(client, Quit()),
-        lambda: base._next_event(client),
-        lambda: base._deadline(client),
-        lambda: base._content_begins(client),
-    ):
+    calls: dict[str, tuple[object, ...]] = {
+        "_send": (client, Quit()),
+        "_next_event": (client,),
+        "_deadline": (client,),
+        "_content_begins": (client,),
+        "_line_limit": (client,),
+    }
+    for name, arguments in calls.items():
         with pytest.raises(TypeError, match="made by its role"):
-            call()
+            getattr(base, name)(*arguments)
 
 
 @ROLES
@@ -292,14 +295,10 @@ def test_a_client_takes_nothing_from_before_tls(injected: bytes, cut: list[int])
         for piece in testing.pieces(b"220 go\r\n" + injected, cut):
             client.receive_data(piece)
         assert client.next_event() == StartTlsReady(StartTls(), Reply(220, "go"))
-        for _ in range(2):
+        for call in (client.next_event if in_next_event else client.tls_established, client.next_event):
             with pytest.raises(RemoteProtocolError, match="plaintext where TLS is due") as caught:
-                if in_next_event:
-                    client.next_event()
-                else:
-                    client.tls_established()
+                call()
             assert caught.value.received == injected
-            in_next_event = True
         assert client.state is State.ERROR
         assert not client.secure
 
@@ -659,9 +658,9 @@ def test_a_whole_session_under_any_cuts(cut: list[int], body: bytes, chunk: byte
     sent = b"".join((client.send(Bdat(len(chunk))), client.send_content(chunk), client.send(Bdat(0, last=True))))
     link.to_server(sent)
     assert link.content == chunk
-    assert client.state is link.server.state is State.READY
+    assert [each.state for each in (client, link.server)] == [State.READY] * 2
     link.say(Quit())
-    assert client.state is link.server.state is State.CLOSED
+    assert [each.state for each in (client, link.server)] == [State.CLOSED] * 2
     client.receive_data(b"")
     link.server.receive_data(b"")
     for connection in (client, link.server):
@@ -683,7 +682,7 @@ def test_both_ends_walk_together(draw: st.DataObject) -> None:
         if isinstance(command, Bdat):
             data += link.client.send_content(b"\r\n.x\r\n"[: command.size])
         link.to_server(data)
-        assert link.done[-1] == command
+        assert isinstance(command, UnknownCommand) or link.done[-1] == command
         assert link.client.state is link.server.state
         assert link.client.outstanding == link.server.outstanding == ()
         assert (link.client.extensions, link.client.authenticated) == (

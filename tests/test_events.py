@@ -80,7 +80,7 @@ def test_events_are_values_by_their_fields(event: Event) -> None:
     assert type(event)(*fields) == event
     assert hash(type(event)(*fields)) == hash(event)
     with pytest.raises(AttributeError, match="immutable"):
-        event.reply = Reply(500)  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+        event.reply = Reply(500)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize("event", AT_THE_CLIENT + AT_THE_SERVER + OTHERS, ids=lambda event: type(event).__name__)

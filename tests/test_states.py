@@ -244,7 +244,7 @@ def test_a_command_that_is_not_listed_is_out_of_sequence(lmtp: bool, table: Tabl
             session.command(command)
             assert session.outstanding == (command,)
         else:
-            with pytest.raises(LocalProtocolError, match="out of sequence|is not answered yet"):
+            with pytest.raises(LocalProtocolError, match=r"out of sequence|is not answered yet"):
                 session.command(command)
             assert look(session) == before
 

@@ -375,7 +375,9 @@ def make_context(ca: Path | None) -> ssl.SSLContext | None:
     if ca is None:
         return None
     try:
-        return ssl.create_default_context(cafile=ca)
+        context = ssl.create_default_context(cafile=ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
     except OSError as error:  # ssl.SSLError is one too
         why = "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else reason(error)
         raise invalid(f"cannot read the roots to trust from {ca}: {why}") from None

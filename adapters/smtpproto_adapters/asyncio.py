@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from smtpproto import AddressLiteral
 from smtpproto.flows import ShutDown
@@ -132,12 +134,11 @@ class Wire:
         given, self._given = self._given, None
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout):
-            if given is not None:
-                _, stream = await loop.create_connection(Stream, sock=given)
-            elif path is not None:
+            if path is not None and given is None:
                 _, stream = await loop.create_unix_connection(Stream, path)
             else:
-                _, stream = await loop.create_connection(Stream, host, port, happy_eyeballs_delay=ATTEMPT_DELAY)
+                sock = given or await _connected_to_any(host, port)
+                _, stream = await loop.create_connection(Stream, sock=sock)
         self._stream = stream
         return literal_of(stream.transport.get_extra_info("sockname"))
 
@@ -165,6 +166,49 @@ class Wire:
         stream, self._stream = self._stream, None
         if stream is not None:
             await stream.abort()
+
+
+async def _connected_to_any(host: str, port: int) -> socket.socket:
+    """Race the addresses, each with a head start.  RFC 8305 section 5.
+
+    `asyncio.loop.create_connection` does that too, but in some versions leaves tasks and sockets of the losers behind.
+    """
+    loop = asyncio.get_running_loop()
+    addresses = _interleaved(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    attempts: set[asyncio.Task[None]] = set()
+    errors: list[BaseException] = []
+    won: list[socket.socket] = []
+
+    async def attempt(family: int, address: Any) -> None:
+        sock = sockets.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        sock.setblocking(False)
+        await loop.sock_connect(sock, address)
+        won.append(sock)
+
+    with contextlib.ExitStack() as sockets:
+        try:
+            while not won and (addresses or attempts):
+                if addresses:
+                    attempts.add(loop.create_task(attempt(*addresses.pop(0))))
+                delay = ATTEMPT_DELAY if addresses else None
+                done, attempts = await asyncio.wait(attempts, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+                errors += [error for each in done if (error := each.exception()) is not None]
+        finally:
+            for late in attempts:
+                late.cancel()
+            if attempts:
+                await asyncio.wait(attempts)
+        if won:
+            return socket.socket(fileno=won[0].detach())
+    raise OSError("no address of it could be reached") from BaseExceptionGroup("at each address", errors)
+
+
+def _interleaved(found: Sequence[tuple[int, int, int, str, Any]]) -> list[tuple[int, Any]]:
+    """The addresses, alternately of the one family and the other.  RFC 8305 section 4."""
+    first = [each for each in found if each[0] == found[0][0]]
+    others = [each for each in found if each[0] != found[0][0]]
+    pairs = itertools.chain.from_iterable(itertools.zip_longest(first, others))
+    return [(each[0], each[4]) for each in pairs if each is not None]
 
 
 class Client(AsyncClient[socket.socket]):

@@ -258,15 +258,20 @@ class Server(ServerCore):
         thread = threading.Thread(target=self._serve, args=(wire, peer), name=f"smtpproto {named(peer)}", daemon=True)
         with self._lock:
             self._sessions[thread] = wire
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            self._ended(thread)  # the system has no thread for it
 
     def _serve(self, wire: Wire, peer: Address) -> None:
         try:
             self.serve(wire, peer, time.monotonic)
         finally:
-            wire.close()
-            with self._lock:
-                del self._sessions[threading.current_thread()]
+            self._ended(threading.current_thread())
+
+    def _ended(self, thread: threading.Thread) -> None:
+        with self._lock:
+            self._sessions.pop(thread).close()
 
     def close(self, grace: float | None = None) -> None:
         """Accept no more, let the sessions come to their end, and break off those that do not within ``grace``.

@@ -19,7 +19,7 @@ from smtpproto import ErrorCode, NotTls, SmtpError, TransportError
 from smtpproto.flows import Close, Dial, Effect, Flow, Receive, Send, StartTls
 
 from .translate import translate, translate_tls
-from .transport import CLOSE_SECONDS, READ_SIZE, HalfClose
+from .transport import CLOSE_SECONDS, READ_SIZE, HalfClose, named
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -114,8 +114,9 @@ class Channel:
                 return (yield from self._receive(effect))
             case Send(timeout, data):
                 yield from self._send(data, self._after(timeout))
-            case Dial():
-                return (yield from self._dial(effect))
+            case Dial(_, host, port, path):
+                self.peer = named((host, port) if path is None else path)
+                return (yield effect)
             case StartTls(timeout, host_name):
                 yield from self._start_tls(host_name, self._after(timeout))
             case Close():
@@ -133,12 +134,6 @@ class Channel:
         return None if deadline == math.inf else max(0.0, deadline - self._clock())
 
     # What a flow needs ---------------------------------------------------------------------------------------------
-
-    def _dial(self, effect: Dial) -> Flow[Any]:
-        self.peer = effect.path if effect.path is not None else f"{effect.host} port {effect.port}"
-        if "\0" in self.peer:
-            raise TransportError(f"{self.peer!r} holds NUL, which no name does", ErrorCode.INVALID_ARGUMENT)
-        return (yield effect)
 
     def _send(self, data: bytes, deadline: float) -> Flow[None]:
         # A peer that refuses and closes may reset what is written behind its last word.  That word is worth more

@@ -43,6 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         return INTERRUPTED
+    except BaseExceptionGroup as group:  # of a trio nursery
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        _complain("interrupted")
+        return INTERRUPTED
     except BrokenPipeError:
         _let_go_of_output()
         return NOBODY_READS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -39,6 +39,7 @@ class Mode(NamedTuple):
     """One way to connect."""
 
     title: str
+    how: str
     options: ConnectOptions
     authenticates: bool = False
 
@@ -56,13 +57,14 @@ def _options(**fields: Any) -> ConnectOptions:
 
 
 MODES: Final = (
-    Mode("plain HELO", _options(security=Security.NONE, extended=False)),
+    Mode("plain HELO", "A plain HELO session", _options(security=Security.NONE, extended=False)),
     Mode(
         "STARTTLS",
+        "STARTTLS, then authenticate()",
         _options(security=Security.REQUIRED, username=USERNAME, password=PASSWORD),
         authenticates=True,
     ),
-    Mode("implicit TLS", _options(security=Security.IMPLICIT)),
+    Mode("implicit TLS", "Implicit TLS", _options(security=Security.IMPLICIT)),
 )
 
 SERVICE: Final = Service(HOST_NAME, starttls=True, mechanisms=("PLAIN", "LOGIN"))
@@ -127,8 +129,8 @@ class Witness:
         if connected is None or not self.established:
             return (*head, self.trouble or "not as it had to be")
         hello = str(len(connected.extensions)) if connected.extended else "no ESMTP"
-        tls = f"{self.secured.version} {self.secured.cipher}" if self.secured is not None else "no"
-        return (*head, hello, tls, f"{USERNAME} ({self.mechanism})" if self.authenticated else "")
+        tls = f"{self.secured.version} {self.secured.cipher}" if self.secured is not None else "none"
+        return (*head, hello, tls, f"{USERNAME} ({self.mechanism})" if self.authenticated else "nobody")
 
 
 # The three adapters ------------------------------------------------------------------------------------------------
@@ -140,7 +142,7 @@ class Stage:
     def __init__(self, console: Console) -> None:
         authority = trustme.CA()
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(HOST_NAME).configure_cert(server)
+        authority.issue_cert(HOST_NAME).configure_cert(server)  # pyright: ignore[reportUnknownMemberType]
         self.client_context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
         self.handler = Handler(credentials={USERNAME: PASSWORD})
         self.clear: dict[str, Any] = {"service": SERVICE, "context": server}
@@ -151,11 +153,9 @@ class Stage:
     def begin(self, adapter: str, mode: Mode, make_client: Any, port: int) -> tuple[Any, Trace]:
         """A client for the mode, and who watches it; the first of each mode is shown."""
         shown = None
-        if self.witnesses and self.witnesses[-1].shown is not None:
-            self._console.print()
         if all(earlier.mode is not mode for earlier in self.witnesses):
-            self._console.print(Text(f"{mode.title}, through the adapter {adapter}", HEADING))
-            shown = Ladder(self._console, tables=False)
+            self._console.print(Text(f"{mode.how}, through the {adapter} adapter", HEADING))
+            shown = Ladder(self._console, in_a_row=True)
         witness = Witness(adapter, mode, shown)
         self.witnesses.append(witness)
         trace = Trace(witness, [PASSWORD])
@@ -166,7 +166,7 @@ class Stage:
 
 
 @contextmanager
-def _to_the_end(trace: Trace) -> Iterator[None]:
+def _to_the_end(trace: Trace) -> Generator[None]:
     try:
         yield
     except ConnectFailed as failure:
@@ -181,11 +181,9 @@ def _on_blocking(stage: Stage) -> None:
     with serve(stage.handler, **stage.clear) as clear, serve(stage.handler, **stage.secure) as secure:
         for mode in MODES:
             client, trace = stage.begin("blocking", mode, Client, (secure if mode.is_implicit else clear).port)
-            with _to_the_end(trace):
-                client.connect()
+            with _to_the_end(trace), client:
                 if mode.authenticates:
                     client.authenticate()
-                client.disconnect()
 
 
 async def _on_async(stage: Stage, adapter: str, make_client: Any, serve: Any) -> None:
@@ -193,10 +191,9 @@ async def _on_async(stage: Stage, adapter: str, make_client: Any, serve: Any) ->
         for mode in MODES:
             client, trace = stage.begin(adapter, mode, make_client, (secure if mode.is_implicit else clear).port)
             with _to_the_end(trace):
-                await client.connect()
-                if mode.authenticates:
-                    await client.authenticate()
-                await client.disconnect()
+                async with client:
+                    if mode.authenticates:
+                        await client.authenticate()
 
 
 def _on_asyncio(stage: Stage) -> None:
@@ -230,7 +227,6 @@ def run(console: Console) -> int:
             play(stage)
         except ImportError as error:
             missing = error
-    console.print()
     console.print(_table(stage.witnesses))
     if missing is not None:
         raise missing

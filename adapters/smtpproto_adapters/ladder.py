@@ -71,8 +71,8 @@ class LadderConsole(Console):
 
 
 def make_console(*, colors: bool = True) -> Console:
-    """A console on standard output, with colours only for a terminal that wants them."""
-    plain = not colors or bool(os.environ.get("NO_COLOR")) or not sys.stdout.isatty()
+    """A console on standard output; rich has no colours for what is no terminal, unless FORCE_COLOR is set."""
+    plain = not colors or bool(os.environ.get("NO_COLOR"))
     console = LadderConsole(
         color_system=None if plain else "auto", highlight=False, markup=False, emoji=False, soft_wrap=False
     )
@@ -82,11 +82,14 @@ def make_console(*, colors: bool = True) -> Console:
 
 
 class Ladder:
-    """Shows a session as it happens; a `View`."""
+    """Shows a session as it happens; a `View`.
 
-    def __init__(self, console: Console, *, tables: bool = True) -> None:
+    With ``in_a_row`` it is one of several, and short.
+    """
+
+    def __init__(self, console: Console, *, in_a_row: bool = False) -> None:
         self._console = console
-        self._tables = tables
+        self._in_a_row = in_a_row
         self._begin = time.monotonic()
         self._connected: Connected | None = None
         unicode = (console.encoding or "").lower().startswith("utf")
@@ -114,8 +117,6 @@ class Ladder:
             certificate = Certificate(tls.certificate)
             names = ", ".join(certificate.names) or certificate.subject
             self._row("", "", Text(f"certificate for {names}", DIM))
-            if certificate.names and certificate.subject not in ("", *certificate.names):
-                self._row("", "", Text(f"subject {certificate.subject}", DIM))
             self._row("", "", Text(f"issued by {certificate.issuer}", DIM))
             self._row("", "", Text(f"valid until {certificate.not_after}", DIM))
 
@@ -142,16 +143,18 @@ class Ladder:
 
     def outcome(self, failure: ConnectFailed | None, sentence: str) -> None:
         """What was offered, and the name and number of the exit status; the sentence is for standard error."""
-        if self._connected is not None and self._tables and len(self._connected.extensions):
+        offered = self._connected.extensions if self._connected is not None else None
+        if offered and not self._in_a_row:
             self._console.print()
-            self._console.print(extensions_table(self._connected.extensions))
+            self._console.print(extensions_table(offered))
         code = ErrorCode.SUCCESS if failure is None else failure.code
         how = f" while {failure.stage.value}" if failure is not None else ""
-        line = Text(f"{code.name} ({int(code)})", GOOD if failure is None else BAD)
-        line.append(f"{how} after {time.monotonic() - self._begin:.2f} s", DIM)
-        if self._tables:
-            self._console.print()
-        self._console.print(line)
+        line = Text.assemble(
+            (f"{code.name} ({int(code)})", GOOD if failure is None else BAD),
+            (f"{how} after {time.monotonic() - self._begin:.2f} s", DIM),
+        )
+        # What follows a session in a row is the next one.
+        self._console.print(*([line, ""] if self._in_a_row else ["", line]), sep="\n")
 
     def _row(self, name: str, direction: str, said: Text) -> None:
         """One row; what is too long for it is folded under itself."""

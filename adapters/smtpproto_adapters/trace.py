@@ -80,12 +80,7 @@ class View(Protocol):
 
 
 class Trace:
-    """Watches a client: its ``on_event``, ``on_send`` and ``tls``.
-
-    A client reacts to a reply before it hands out the event, so that the answer to a reply is seen before the reply
-    itself.  No two commands are under way at a time while connecting: so a command that is sent while another waits
-    for its reply was sent because that reply is there, and is held back until it has been shown.
-    """
+    """Watches a client: its ``on_event``, ``on_send`` and ``tls``."""
 
     def __init__(self, view: View, secrets: Iterable[str] = ()) -> None:
         self.view = view
@@ -93,31 +88,22 @@ class Trace:
         self._secrets: set[str] = set()
         for secret in secrets:
             self._remember_text(secret)
-        self._waiting = True
-        self._held: list[Command] = []
         self._tls_shown = False
 
     def on_send(self, command: Command | Reply) -> None:
-        """Take note of a command, which has been sent."""
+        """Show a command, which is on its way."""
         assert isinstance(command, Command)  # clients send nothing else
         self._remember(command)
-        if self._waiting:
-            self._held.append(command)
-        else:
-            self._sent(command)
+        self._look_at_tls()
+        self.view.sent(command)
 
     def on_event(self, event: Event) -> None:
-        """Show an event, and then what it led to."""
+        """Show an event."""
         self._look_at_tls()
-        reply = self._reply_of(event)
-        self.view.event(event, reply)
-        if reply is not None:
-            self._waiting = False
-        self._release()
+        self.view.event(event, self._reply_of(event))
 
     def end(self, failure: ConnectFailed | None) -> str:
         """Show the outcome; returns the sentence that says why it failed."""
-        self._release()
         self._look_at_tls()
         sentence = "" if failure is None else one_line(self.redacted(str(failure)))
         self.view.outcome(failure, sentence)
@@ -128,16 +114,6 @@ class Trace:
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, REDACTED)
         return text
-
-    def _release(self) -> None:
-        held, self._held = self._held, []
-        for command in held:
-            self._sent(command)
-
-    def _sent(self, command: Command) -> None:
-        self._look_at_tls()
-        self._waiting = True
-        self.view.sent(command)
 
     def _look_at_tls(self) -> None:
         tls = None if self.client is None or self._tls_shown else self.client.tls

@@ -178,7 +178,7 @@ def address_of(name: object) -> Address:
 def named(address: Address) -> str:
     """An address, for people."""
     if isinstance(address, str):
-        return address or "a unix socket"
+        return address.replace("\0", "@") or "a unix socket"  # as ss(8) shows Linux's abstract names
     return f"{address[0]} port {address[1]}"
 
 

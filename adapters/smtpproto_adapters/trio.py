@@ -15,7 +15,7 @@ from smtpproto.flows import ShutDown
 
 from .client import AsyncClient
 from .server import ServerCore
-from .transport import ATTEMPT_DELAY, CLOSE_SECONDS, READ_SIZE, address_of, literal_of, run_async
+from .transport import ATTEMPT_DELAY, CLOSE_SECONDS, READ_SIZE, Address, address_of, literal_of, run_async
 
 
 class Wire:
@@ -167,15 +167,22 @@ class Server(ServerCore):
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         wire = Wire.of(stream)
-        if len(self._wires) >= self.max_connections:
-            await run_async(wire, self.turn_away())
-            return
-        self._wires.add(wire)
         try:
-            await self.serve_async(wire, address_of(stream.socket.getpeername()), trio.current_time)
+            if len(self._wires) >= self.max_connections:
+                await run_async(wire, self.turn_away())
+            else:
+                self._wires.add(wire)
+                await self.serve_async(wire, _peer_of(stream), trio.current_time)
         finally:
             self._wires.discard(wire)
             await wire.abort()
+
+
+def _peer_of(stream: trio.SocketStream) -> Address:
+    try:
+        return address_of(stream.socket.getpeername())
+    except OSError:
+        return ""  # it has gone already
 
 
 serve = Server

@@ -1,0 +1,699 @@
+"""The server's half: one command at a time, the reply that the RFC wants for what is wrong, and octets never astray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smtpproto import (
+    NEED_DATA,
+    PAUSED,
+    Auth,
+    AuthResponse,
+    BadCommand,
+    Bdat,
+    Command,
+    CommandReceived,
+    Connect,
+    ConnectionClosed,
+    ContentReceived,
+    Data,
+    Ehlo,
+    EndOfData,
+    Event,
+    Expn,
+    Helo,
+    Limits,
+    LocalProtocolError,
+    Mail,
+    Noop,
+    Pause,
+    Quit,
+    Rcpt,
+    RemoteProtocolError,
+    Reply,
+    Rset,
+    ServerConnection,
+    StartTls,
+    StartTlsReady,
+    State,
+    UnknownCommand,
+    Vrfy,
+    testing,
+)
+from smtpproto.lines import LineBuffer
+from tests import strategies
+from tests.driving import EVERYTHING, events, give, look, mailing_server, ready_server, receive
+
+
+def bad(server: ServerConnection, data: bytes) -> BadCommand:
+    """The refusal of a line."""
+    (event,) = receive(server, data)
+    assert isinstance(event, BadCommand)
+    return event
+
+
+def code_of(event: BadCommand) -> tuple[int, str]:
+    code, _, status = str(event.reply).partition(" ")
+    return int(code), status.split(" ")[0]
+
+
+# -- one command at a time ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("2920", "3.2")
+def test_one_command_at_a_time() -> None:
+    server = ready_server(*EVERYTHING)
+    server.receive_data(b"MAIL FROM:<>\r\nRCPT TO:<b@y.example>\r\nNOOP\r\n")
+    for command in (Mail(""), Rcpt("b@y.example"), Noop()):
+        assert server.next_event() == CommandReceived(command)
+        assert [server.next_event() for _ in range(3)] == [PAUSED] * 3
+        assert server.outstanding == (command,)
+        assert server.send(Reply(250, "ok")) == b"250 ok\r\n"
+    assert server.next_event() is NEED_DATA
+    assert server.state is State.RCPT
+
+
+def test_a_bad_command_waits_for_its_reply_as_well() -> None:
+    server = ready_server()
+    server.receive_data(b"XYZZY\r\nNOOP\r\n")
+    assert isinstance(server.next_event(), BadCommand)
+    assert server.next_event() is PAUSED
+    server.send(Reply(500, "what"))
+    assert server.next_event() == CommandReceived(Noop())
+
+
+@pytest.mark.rfc("5321", "4.3.1")
+def test_what_comes_before_the_greeting_waits_for_it() -> None:
+    server = ServerConnection()
+    server.receive_data(b"EHLO me.example\r\nNO")
+    assert server.next_event() is PAUSED
+    assert server.outstanding == (Connect(),)
+    server.send(Reply(220, "mx.example"))
+    assert server.next_event() == CommandReceived(Ehlo("me.example"))
+
+
+@pytest.mark.rfc("5321", "3.1")
+def test_after_a_refusing_greeting_everything_but_quit_is_out_of_sequence() -> None:
+    server = ServerConnection()
+    server.send(Reply(554, "no"))
+    assert code_of(bad(server, b"EHLO me\r\n")) == (503, "5.5.1")
+    server.send(Reply(503))
+    assert give(server, b"QUIT\r\n", 221) == [CommandReceived(Quit())]
+    assert server.state is State.CLOSED
+
+
+def test_the_end_of_the_stream_waits_for_the_last_reply() -> None:
+    server = ready_server()
+    server.receive_data(b"NOOP\r\nQU")
+    server.receive_data(b"")
+    assert server.next_event() == CommandReceived(Noop())
+    assert server.next_event() is PAUSED
+    server.send(Reply(250))
+    # Half a line is no command, and a client that goes like this does nobody any harm.
+    assert server.next_event() == ConnectionClosed((), Reply(250), False)
+    with pytest.raises(LocalProtocolError, match="the session is over"):
+        server.send(Reply(421))
+
+
+@pytest.mark.parametrize("begun", [b"DATA\r\n", b"BDAT 9\r\n"])
+def test_the_end_of_the_stream_in_content(begun: bytes) -> None:
+    server = mailing_server("b@y.example")
+    server.receive_data(begun)
+    if begun == b"DATA\r\n":
+        server.next_event()
+        server.send(Reply(354))
+    last = server.last_reply
+    assert receive(server, b"xx\r") == [ContentReceived(b"xx\r")]
+    assert receive(server, b"") == [ConnectionClosed((), last, False)]
+
+
+# -- replies ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [220, 250, 354, 450, 500])
+def test_nothing_but_421_is_said_unasked(code: int) -> None:
+    server = ready_server()
+    before = look(server)
+    with pytest.raises(LocalProtocolError, match=f"a reply {code} that no command asked for; only 421"):
+        server.send(Reply(code))
+    assert look(server) == before
+
+
+@pytest.mark.rfc("5321", "3.8")
+def test_421_may_be_said_unasked() -> None:
+    server = mailing_server("b@y.example")
+    assert server.send(Reply(421, "bye")) == b"421 bye\r\n"
+    assert server.state is State.CLOSED
+    assert server.last_reply == Reply(421, "bye")
+    before = look(server)
+    for code in (421, 250):
+        with pytest.raises(LocalProtocolError, match="the session is over"):
+            server.send(Reply(code))
+    assert look(server) == before
+    assert receive(server, b"NOOP\r\n" * 3, b"\0\n", b"") == [ConnectionClosed((), Reply(421, "bye"), False)]
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        (b"MAIL FROM:<>\r\n", [354, 334]),
+        (b"EHLO me\r\n", [354]),
+        (b"STARTTLS\r\n", [334]),
+        (b"XYZZY\r\n", [354]),
+        (b"RCPT TO:<b@y.example>\r\n", [250, 354]),
+        (b"DATA\r\n", [250, 354]),
+        (b"MAIL FROM:x\r\n", [250, 354]),
+    ],
+)
+def test_a_reply_without_a_place_changes_nothing(line: bytes, wrong: list[int]) -> None:
+    server = ready_server(*EVERYTHING)
+    receive(server, line)
+    before = look(server)
+    for code in wrong:
+        with pytest.raises(LocalProtocolError):
+            server.send(Reply(code))
+        assert look(server) == before
+    server.send(Reply(550))
+
+
+@pytest.mark.rfc("5321", "4.3.2")
+def test_data_is_answered_by_354() -> None:
+    server = mailing_server("b@y.example")
+    receive(server, b"DATA\r\n")
+    with pytest.raises(LocalProtocolError, match="250 is no answer to DATA here"):
+        server.send(Reply(250))
+    server.send(Reply(451))
+    assert server.state is State.RCPT
+
+
+@pytest.mark.rfc("3207", "4")
+def test_nothing_is_said_where_tls_is_due() -> None:
+    server = ready_server(*EVERYTHING)
+    give(server, b"STARTTLS\r\n", 220)
+    for code in (250, 421):
+        with pytest.raises(LocalProtocolError, match="no reply can be sent now: 220 was given to STARTTLS"):
+            server.send(Reply(code))
+    assert events(server) == [StartTlsReady(StartTls(), Reply(220, "said"))]
+
+
+def test_a_server_has_no_content_to_send() -> None:
+    with pytest.raises(LocalProtocolError, match="no content is due"):
+        mailing_server().send_content(b"x")
+
+
+# -- what has to be refused ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "status"),
+    [
+        (b"", 500, "5.5.2"),
+        (b"\xff", 500, "5.5.2"),
+        (b"(", 500, "5.5.2"),
+        (b"XYZZY a b", 500, "5.5.1"),
+        (b"LHLO me", 500, "5.5.1"),
+        (b"NOOP " + b"x" * 600, 500, "5.5.2"),
+        (b"AUTH PLAIN " + b"x" * 12_001, 501, "5.5.2"),
+        (b"EHLO", 501, "5.5.4"),
+        (b"EHLO a b", 501, "5.5.4"),
+        (b"DATA now", 501, "5.5.4"),
+        (b"MAIL FROM:a@x.example", 501, "5.1.7"),
+        (b"MAIL FROM:<a@x.example>SIZE=5", 501, "5.5.4"),
+        (b"MAIL TO:<a@x.example>", 501, "5.5.4"),
+        (b"MAIL FROM:<> SIZE=x", 501, "5.5.4"),
+        (b"RCPT TO:<>", 501, "5.1.3"),
+        (b"AUTH PLAIN ***", 501, "5.5.2"),
+        (b"RCPT TO:<b@y.example>", 503, "5.5.1"),
+        (b"DATA", 503, "5.5.1"),
+        (b"BDAT 0", 503, "5.5.1"),
+        (b"BDAT 0 LAST", 503, "5.5.1"),
+        (b"BURL imap://x/y LAST", 503, "5.5.1"),
+        (b"STARTTLS", 502, "5.5.1"),
+        (b"AUTH PLAIN", 502, "5.5.1"),
+        (b"ETRN x.example", 502, "5.5.1"),
+        (b"XCLIENT NAME=x", 502, "5.5.1"),
+        (b"XFORWARD NAME=x", 502, "5.5.1"),
+        (b"VRFY x SMTPUTF8", 504, "5.5.4"),
+        ("EXPN \u00fc".encode(), 504, "5.5.4"),
+        (b"MAIL FROM:<> SIZE=5", 555, "5.5.4"),
+        (b"MAIL FROM:<> BODY=8BITMIME", 555, "5.5.4"),
+        (b"MAIL FROM:<> AUTH=<>", 555, "5.5.4"),
+        (b"MAIL FROM:<> XYZZY=1", 555, "5.5.4"),
+        ("MAIL FROM:<\u00fc@x.example>".encode(), 550, "5.6.7"),
+        ("MAIL FROM:<\u00fc@x.example> SMTPUTF8".encode(), 555, "5.5.4"),
+    ],
+)
+@pytest.mark.rfc("5321", "4.2.4")
+def test_what_is_refused_and_how(line: bytes, code: int, status: str) -> None:
+    server = ready_server()
+    event = bad(server, line + b"\r\n")
+    assert code_of(event) == (code, status)
+    assert event.line == line
+    assert server.state is State.READY
+    server.send(event.reply)
+    assert server.state is State.READY
+    assert receive(server, b"NOOP\r\n") == [CommandReceived(Noop())]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b"RCPT TO:<b@y.example> NOTIFY=NEVER", 555),
+        (b"RCPT TO:<b@y.example> XYZZY", 555),
+        ("RCPT TO:<\u00fc@y.example>".encode(), 555),
+        (b"MAIL FROM:<>", 503),
+        (b"STARTTLS", 503),
+        (b"AUTH PLAIN", 503),
+    ],
+)
+@pytest.mark.rfc("5321", "4.1.1.11")
+def test_what_is_refused_in_a_transaction(line: bytes, code: int) -> None:
+    server = mailing_server("b@y.example", offer=())
+    event = bad(server, line + b"\r\n")
+    assert event.reply.code == code
+    server.send(event.reply)
+    assert receive(server, b"DATA\r\n") == [CommandReceived(Data())]
+
+
+@pytest.mark.rfc("5321", "4.1.4")
+def test_before_hello() -> None:
+    server = ServerConnection()
+    server.send(Reply(220))
+    for line in (b"MAIL FROM:<>", b"STARTTLS", b"AUTH PLAIN", b"RCPT TO:<b@y.example>", b"DATA"):
+        event = bad(server, line + b"\r\n")
+        assert code_of(event) == (503, "5.5.1")
+        server.send(event.reply)
+    for line, command in ((b"NOOP", Noop()), (b"RSET", Rset()), (b"VRFY x", Vrfy("x")), (b"EXPN x", Expn("x"))):
+        assert give(server, line + b"\r\n", 250) == [CommandReceived(command)]
+    assert give(server, b"HELO me\r\n", 250) == [CommandReceived(Helo("me"))]
+    assert code_of(bad(server, b"MAIL FROM:<> SIZE=5\r\n")) == (555, "5.5.4")
+
+
+@pytest.mark.rfc("3207", "4")
+@pytest.mark.parametrize("line", [b"STARTTLS", b"AUTH PLAIN eA=="])
+def test_what_is_refused_the_second_time(line: bytes) -> None:
+    server = ready_server(*EVERYTHING, secure=True)
+    if line != b"STARTTLS":
+        give(server, line + b"\r\n", 235)
+    assert code_of(bad(server, line + b"\r\n")) == (503, "5.5.1")
+
+
+def test_a_parameter_that_is_offered_by_its_own_name_is_recognised() -> None:
+    server = ready_server("XVERP")
+    assert receive(server, b"MAIL FROM:<> XVERP=+-\r\n") == [CommandReceived(Mail("", other={"XVERP": "+-"}))]
+
+
+def test_the_program_may_accept_what_the_engine_would_refuse() -> None:
+    server = ready_server()
+    event = bad(server, b"MAIL FROM:<> AUTH=<>\r\n")
+    assert event.command == Mail("", auth="")
+    server.send(Reply(250, "all the same"))
+    assert server.state is State.MAIL
+    assert bad(server, b"XYZZY it\r\n").command == UnknownCommand("XYZZY", "it")
+    server.send(Reply(250, "done"))
+
+
+@pytest.mark.rfc("5321", "4.5.3.1.10")
+def test_too_many_recipients() -> None:
+    server = mailing_server("b@y.example", "c@y.example", limits=Limits(recipients=3))
+    assert give(server, b"RCPT TO:<no@y.example>\r\n", 550) == [CommandReceived(Rcpt("no@y.example"))]
+    assert give(server, b"RCPT TO:<d@y.example>\r\n", 250) == [CommandReceived(Rcpt("d@y.example"))]
+    event = bad(server, b"RCPT TO:<e@y.example>\r\n")
+    assert code_of(event) == (452, "4.5.3")
+    server.send(event.reply)
+    assert receive(server, b"DATA\r\n") == [CommandReceived(Data())]
+
+
+@pytest.mark.rfc("2033", "4.1")
+def test_each_protocol_has_its_hello() -> None:
+    server = ServerConnection(lmtp=True)
+    server.send(Reply(220))
+    for line in (b"EHLO me", b"HELO me"):
+        event = bad(server, line + b"\r\n")
+        assert code_of(event) == (500, "5.5.1")
+        assert "is not for LMTP" in event.reply.text
+        server.send(event.reply)
+    give(server, b"LHLO me\r\n", 250)
+    assert server.state is State.READY
+    assert "LHLO is not for SMTP" in bad(ready_server(), b"LHLO me\r\n").reply.text
+
+
+@pytest.mark.parametrize(
+    "line", [b"MAIL FROM: <a@x.example>", b"MAIL FROM:a@x.example", b"MAIL FROM:  a@x.example  SIZE=5"]
+)
+def test_lenience_is_a_choice(line: bytes) -> None:
+    strict = bad(ready_server("SIZE"), line + b"\r\n")
+    assert strict.reply.code == 501
+    (event,) = receive(ready_server("SIZE", lenient=True), line + b"\r\n")
+    assert isinstance(event, CommandReceived)
+    assert isinstance(event.command, Mail)
+    assert event.command.reverse_path == "a@x.example"
+
+
+@pytest.mark.parametrize(
+    "data", [b"NOOP\n", b"NO\rOP\r\n", b"NO\0OP\r\n", b"x" * 20_000], ids=["bare LF", "bare CR", "NUL", "too long"]
+)
+@pytest.mark.rfc("5321", "2.3.8")
+def test_lines_that_are_none_end_the_session(data: bytes) -> None:
+    server = ready_server()
+    with pytest.raises(RemoteProtocolError) as caught:
+        receive(server, data)
+    assert caught.value.code == 421
+    assert server.state is State.ERROR
+
+
+# -- authentication -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("4954", "4")
+def test_the_lines_of_an_authentication_are_responses() -> None:
+    server = ready_server(*EVERYTHING)
+    assert give(server, b"AUTH LOGIN\r\n", 334) == [CommandReceived(Auth("LOGIN"))]
+    assert give(server, b"dXNlcg==\r\n", 334) == [CommandReceived(AuthResponse(b"user"))]
+    assert give(server, b"\r\n", 334) == [CommandReceived(AuthResponse(b""))]
+    assert give(server, b"*\r\n", 501) == [CommandReceived(AuthResponse(None))]
+    assert (server.state, server.authenticated) == (State.READY, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [(b"NO!", 501), (b"dXNlcg", 501), (b"dXNlcg== ", 501), (b"*x", 501), (b"\xff", 501), (b"x" * 12_287, 500)],
+)
+@pytest.mark.rfc("4954", "4")
+def test_what_is_no_response_ends_the_authentication(line: bytes, code: int) -> None:
+    server = ready_server(*EVERYTHING, limits=Limits(command_line=20_000))
+    give(server, b"AUTH LOGIN\r\n", 334)
+    event = bad(server, line + b"\r\n")
+    assert event.reply.code == code
+    server.send(event.reply)
+    assert server.state is State.READY
+
+
+def test_no_secret_shows() -> None:
+    seen: list[Any] = []
+    for line in (b"czNjcmV0\r\n", b"czNjcmV0=\r\n", b"czNjcmV0\n", b"czNj\0cmV0\r\n", b"czNjcmV0" * 3000):
+        server = ready_server(*EVERYTHING)
+        give(server, b"AUTH LOGIN\r\n", 334)
+        try:
+            seen += receive(server, line)
+        except RemoteProtocolError as error:
+            seen += [error, error.received]
+        seen += [server, server.outstanding]
+    for line in (b"AUTH PLAIN czNjcmV0\r\n", b"AUTH PLAIN czNjcmV0=\r\n", b"auth plain czNjcmV0\n"):
+        server = ready_server(*EVERYTHING)
+        try:
+            seen += receive(server, line)
+        except RemoteProtocolError as error:
+            seen.append(error)
+        seen += [server, server.outstanding]
+    server = ready_server(*EVERYTHING)
+    server.receive_data(b"STARTTLS\r\nAUTH PLAIN czNjcmV0\r\n")
+    server.next_event()
+    server.send(Reply(220))
+    server.next_event()
+    with pytest.raises(RemoteProtocolError) as caught:
+        server.next_event()
+    with pytest.raises(RemoteProtocolError) as again:
+        server.next_event()
+    seen += [caught.value, again.value]
+    for each in seen:
+        assert "czNj" not in repr(each) + str(each)
+        assert "s3cret" not in repr(each) + str(each)
+
+
+# -- content ------------------------------------------------------------------------------------------------------
+
+
+def in_data(*recipients: str, **options: Any) -> ServerConnection:
+    server = mailing_server(*(recipients or ("b@y.example",)), **options)
+    give(server, b"DATA\r\n", 354)
+    return server
+
+
+def merged(found: list[Event]) -> list[Event | bytes]:
+    """With the pieces of content put together."""
+    out: list[Event | bytes] = []
+    for event in found:
+        data = event.data if isinstance(event, ContentReceived) else None
+        if data is not None and out and isinstance(out[-1], bytes):
+            out[-1] += data
+        else:
+            out.append(event if data is None else data)
+    return out
+
+
+@pytest.mark.rfc("5321", "4.5.2")
+@given(cut=strategies.cuts(40))
+def test_content_is_unstuffed_up_to_its_end(cut: list[int]) -> None:
+    server = in_data()
+    found = receive(server, *testing.pieces(b"a\r\n..b\r\n.c\r\n\r\n.\r\nNOOP\r\n", cut))
+    assert merged(found) == [b"a\r\n.b\r\nc\r\n\r\n", CommandReceived(EndOfData())]
+    assert server.next_event() is PAUSED
+    server.send(Reply(250))
+    assert events(server) == [CommandReceived(Noop())]
+
+
+def test_content_may_be_empty() -> None:
+    assert receive(in_data(), b".\r\n") == [CommandReceived(EndOfData())]
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"), [(b"a\rb\r\n", "bare CR"), (b"a\nb\r\n", "bare LF"), (b"a\0b\r\n", "NUL"), (b"\n.\n", "bare LF")]
+)
+@given(cut=strategies.cuts(20))
+@pytest.mark.rfc("5321", "2.3.8")
+def test_content_that_must_not_be_is_refused_in_step(body: bytes, fault: str, cut: list[int]) -> None:
+    stream = body + b"\r\n.\r\nNOOP\r\n"
+    server = in_data()
+    content, event = merged(receive(server, *testing.pieces(stream, cut)))
+    assert isinstance(content, bytes)
+    assert isinstance(event, BadCommand)
+    assert code_of(event) == (554, "5.6.0")
+    assert fault in event.reply.text
+    assert event.command == EndOfData()
+    server.send(event.reply)
+    assert server.state is State.READY
+    assert events(server) == [CommandReceived(Noop())]
+    lax = in_data(accept_bare=True)
+    assert merged(receive(lax, *testing.pieces(stream, cut))) == [body + b"\r\n", CommandReceived(EndOfData())]
+
+
+@pytest.mark.parametrize("end", [b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r\n\0.\r\n", b"\r\n. \r\n"])
+@pytest.mark.parametrize("accept_bare", [False, True])
+@pytest.mark.rfc("5321", "4.1.1.4")
+def test_nothing_but_crlf_dot_crlf_ends_the_content(end: bytes, accept_bare: bool) -> None:
+    server = in_data(accept_bare=accept_bare)
+    smuggled = b"MAIL FROM:<admin@x.example>\r\nRCPT TO:<b@y.example>\r\nDATA\r\n"
+    found = merged(receive(server, b"a" + end + smuggled + b"x\r\n.\r\n"))
+    assert len(found) == 2
+    assert smuggled in bytes(found[0])  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    assert isinstance(found[1], CommandReceived | BadCommand)
+    assert found[1].command == EndOfData()
+
+
+@pytest.mark.rfc("2033", "4.2")
+def test_lmtp_owes_a_reply_for_each_recipient() -> None:
+    server = in_data("b@y.example", "c@y.example", lmtp=True)
+    receive(server, b"x\r\n.\r\nNOOP\r\n")
+    server.send(Reply(250, "one"))
+    assert server.next_event() is PAUSED
+    server.send(Reply(550, "two"))
+    assert events(server) == [CommandReceived(Noop())]
+
+
+def test_many_messages_at_once_cost_linear_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = 0
+
+    class Counted(LineBuffer):
+        __slots__ = ()
+
+        def skip(self, count: int) -> None:
+            nonlocal looked_at
+            looked_at += min(count, len(self))
+            super().skip(count)
+
+        def feed(self, data: bytes | bytearray | memoryview) -> None:
+            nonlocal looked_at
+            looked_at += len(data)
+            super().feed(data)
+
+    monkeypatch.setattr("smtpproto.connection.LineBuffer", Counted)
+    server = in_data()
+    body = b"x" * 300_000 + b"\r\n"
+    again = b".\r\nMAIL FROM:<>\r\nRCPT TO:<b@y.example>\r\nDATA\r\n"
+    looked_at = 0
+    stream = body + again * 2000 + b".\r\n"
+    server.receive_data(stream)
+    ends = 0
+    while (event := server.next_event()) is not NEED_DATA:
+        if isinstance(event, CommandReceived):
+            ends += event.command == EndOfData()
+            server.send(Reply(354 if event.command == Data() else 250))
+    assert ends == 2001
+    assert looked_at <= 2 * len(stream)
+
+
+@pytest.mark.rfc("3030", "2")
+@given(cut=strategies.cuts(60))
+def test_chunks(cut: list[int]) -> None:
+    server = mailing_server("b@y.example")
+    stream = b"BDAT 9\r\nQUIT\r\n.\r\n" + b"BDAT 0\r\n" + b"bdat 4 last\r\n\0\r\n\n" + b"NOOP\r\n"
+    found: list[Event] = []
+    for piece in testing.pieces(stream, cut):
+        server.receive_data(piece)
+        while not isinstance(event := server.next_event(), Pause):
+            found.append(event)
+            if isinstance(event, CommandReceived):
+                server.send(Reply(250))
+    assert merged(found) == [
+        b"QUIT\r\n.\r\n",
+        CommandReceived(Bdat(9)),
+        CommandReceived(Bdat(0)),
+        b"\0\r\n\n",
+        CommandReceived(Bdat(4, last=True)),
+        CommandReceived(Noop()),
+    ]
+    assert server.state is State.READY
+
+
+@pytest.mark.rfc("3030", "2")
+@given(cut=strategies.cuts(60), last=st.booleans())
+@pytest.mark.parametrize("situation", ["not offered", "no transaction", "no recipient", "failed"])
+def test_the_octets_of_a_refused_chunk_are_never_commands(situation: str, cut: list[int], last: bool) -> None:
+    makers: dict[str, Callable[[], ServerConnection]] = {
+        "not offered": lambda: mailing_server("b@y.example", offer=()),
+        "no transaction": lambda: ready_server(*EVERYTHING),
+        "no recipient": mailing_server,
+        "failed": lambda: mailing_server("b@y.example"),
+    }
+    server = makers[situation]()
+    if situation == "failed":
+        give(server, b"BDAT 2\r\nxx", 452)
+    payload = b"QUIT\r\nRSET\r\nDATA\r\n.\r\n"
+    stream = b"BDAT %d%b\r\n" % (len(payload), b" LAST" if last else b"") + payload + b"NOOP\r\n"
+    found = receive(server, *testing.pieces(stream, cut))
+    assert len(found) == 1
+    assert isinstance(found[0], BadCommand)
+    assert found[0].command == Bdat(len(payload), last=last)
+    assert found[0].reply.code == (502 if situation == "not offered" else 503)
+    assert server.next_event() is PAUSED
+    server.send(found[0].reply)
+    assert events(server) == [CommandReceived(Noop())]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"BDAT", b"BDAT x", b"BDAT -1", b"BDAT 1 FIRST", b"BDAT 1 LAST x", b"BDAT 100000000000000000000", b"BDAT 1 "],
+)
+@pytest.mark.rfc("3030", "2")
+def test_a_chunk_of_unknown_size_ends_the_session(line: bytes) -> None:
+    server = mailing_server("b@y.example")
+    server.receive_data(line + b"\r\nQUIT\r\n")
+    if line == b"BDAT 1 ":
+        # White space at the end is tolerated.
+        assert server.next_event() == ContentReceived(b"Q")
+        return
+    for _ in range(2):
+        with pytest.raises(RemoteProtocolError, match="BDAT chunk-size") as caught:
+            server.next_event()
+        assert caught.value.code == 501
+        assert caught.value.received == line
+    assert server.state is State.ERROR
+
+
+# -- cuts ---------------------------------------------------------------------------------------------------------
+
+PHRASES = (
+    b"EHLO me\r\n",
+    b"MAIL FROM:<a@x.example>\r\n",
+    b"RCPT TO:<b@y.example>\r\n",
+    b"DATA\r\n",
+    b"x\r\n..y\r\n",
+    b".\r\n",
+    b"\r\n.\r\n",
+    b"BDAT 5\r\nab\r\nc",
+    b"BDAT 3 LAST\r\nQ\r\n",
+    b"BDAT 7\r\n",
+    b"AUTH LOGIN\r\n",
+    b"eA==\r\n",
+    b"*\r\n",
+    b"NOOP\r\n",
+    b"RSET\r\n",
+    b"XYZZY\r\n",
+    b"STARTTLS\r\n",
+    b"QUIT\r\n",
+    b"a\nb",
+    b"\r",
+    b"\0",
+)
+ANSWERS: dict[type[Command], int] = {Data: 354, StartTls: 220, Quit: 221, Auth: 334}
+
+
+def play(pieces: list[bytes], codes: list[int]) -> list[object]:
+    """All that comes of a stream, with replies by turns from a list, where they have a place."""
+    server = ready_server(*EVERYTHING)
+    found: list[Event] = []
+    outcome: list[object] = []
+    turn = 0
+    try:
+        for piece in [*pieces, b""]:
+            server.receive_data(piece)
+            while not isinstance(event := server.next_event(), Pause):
+                found.append(event)
+                if isinstance(event, ConnectionClosed):
+                    break
+                if isinstance(event, CommandReceived | BadCommand):
+                    kind = type(event.command) if event.command is not None else Command
+                    wanted = event.reply.code if isinstance(event, BadCommand) else ANSWERS.get(kind, 250)
+                    refused = codes[turn % len(codes)] if codes else wanted
+                    turn += 1
+                    server.send(Reply(refused if refused >= 400 else wanted))
+    except RemoteProtocolError as error:
+        outcome.append((error.args[0], error.code))
+    return [*merged(found), *outcome, server.state, server.last_reply]
+
+
+@given(
+    phrases=st.lists(st.sampled_from(PHRASES), max_size=20),
+    codes=st.lists(st.sampled_from([250, 250, 250, 450, 550]), max_size=5),
+    cut=strategies.cuts(200),
+)
+def test_the_same_octets_cut_anywhere_give_the_same_events(
+    phrases: list[bytes], codes: list[int], cut: list[int]
+) -> None:
+    stream = b"".join(phrases)
+    whole = play([stream] if stream else [], codes)
+    assert play(testing.octets(stream), codes) == whole
+    assert play(testing.pieces(stream, cut), codes) == whole
+
+
+@given(st.lists(st.sampled_from(PHRASES) | st.binary(max_size=20), max_size=20))
+def test_no_other_exception_comes_of_what_a_client_says(phrases: list[bytes]) -> None:
+    play([phrase for phrase in phrases if phrase], [])
+
+
+@given(command=strategies.commands(), lenient=st.booleans())
+def test_whatever_a_client_sends_is_read_as_it_was_meant(command: Command, lenient: bool) -> None:
+    for make in (ready_server, mailing_server):
+        server = make(*EVERYTHING, lenient=lenient) if make is ready_server else make("b@y.example", lenient=lenient)
+        data = bytes(command)
+        if isinstance(command, Bdat):
+            server.receive_data(data + b"x")
+            continue
+        (event,) = receive(server, data)
+        assert isinstance(event, CommandReceived | BadCommand)
+        assert event.command == command
+
+
+@pytest.mark.parametrize("cut", [testing.whole, testing.octets])
+def test_a_line_without_an_end_stops_at_the_limit(cut: Callable[[bytes], list[bytes]]) -> None:
+    server = ready_server(limits=Limits(command_line=600))
+    with pytest.raises(RemoteProtocolError, match="a line is longer than the 600 octets"):
+        receive(server, *cut(b"NOOP " + b"x" * 595))
+    server = ready_server(limits=Limits(command_line=600))
+    assert code_of(bad(server, b"NOOP " + b"x" * 593 + b"\r\n")) == (500, "5.5.2")

@@ -1,0 +1,327 @@
+"""What a server offers, and its defaults."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from smtpproto.commands import (
+    Auth,
+    Bdat,
+    Command,
+    Connect,
+    Data,
+    Ehlo,
+    EndOfData,
+    Etrn,
+    Expn,
+    Helo,
+    Help,
+    Lhlo,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    StartTls,
+    UnknownCommand,
+    Vrfy,
+    XClient,
+)
+from smtpproto.errors import LocalProtocolError
+from smtpproto.events import BadCommand, CommandReceived, Event, Pause
+from smtpproto.limits import Limits, Timeouts
+from smtpproto.replies import Reply
+from smtpproto.sasl import Identity, LoginServer, PlainServer, ServerExchange
+from smtpproto.service import DEFAULT_EXTENSIONS, MAX_ERRORS, Service, ServiceSession
+
+
+class Hashed:
+    """A mechanism that exposes no secret."""
+
+    name = "x-hashed"
+    exposes_secret = False
+
+    def exchange(self, initial_response: bytes | None = None) -> ServerExchange:
+        raise NotImplementedError
+
+
+def session(*, secure: bool = False, **fields: Any) -> ServiceSession:
+    return ServiceSession(Service("mx.example", **fields), secure=secure)
+
+
+def say(serving: ServiceSession, line: bytes, reply: Reply | None = None) -> Event:
+    """The client says this, and gets this reply or the default one."""
+    serving.connection.receive_data(line + b"\r\n")
+    event = serving.connection.next_event()
+    assert isinstance(event, CommandReceived | BadCommand)
+    answer = serving.default(event) if reply is None else reply
+    serving.connection.send(answer)
+    serving.note(event, answer)
+    return event
+
+
+def greeted(**fields: Any) -> ServiceSession:
+    serving = session(**fields)
+    serving.connection.send(serving.default(CommandReceived(Connect())))
+    return serving
+
+
+def hello(serving: ServiceSession) -> tuple[str, ...]:
+    return serving.default(CommandReceived(Ehlo("me.example"))).lines
+
+
+# Service -----------------------------------------------------------------------------------------------------------
+
+
+def test_service_is_a_value() -> None:
+    service = Service("mx.example", mechanisms=[Hashed()], extensions={"SIZE": "5"}, limits=Limits(recipients=7))
+    assert service.host_name == "mx.example"
+    assert service.extensions.lines() == ("SIZE 5",)
+    with pytest.raises(AttributeError):
+        service.host_name = "other"
+    assert pickle.loads(pickle.dumps(Service("mx.example"))) == Service("mx.example") != Service()
+    assert Service().host_name == "localhost"
+
+
+def test_mechanisms_by_name() -> None:
+    own = PlainServer()
+    service = Service(mechanisms=["login", own])
+    assert isinstance(service.mechanisms[0], LoginServer)
+    assert service.mechanisms[1] is own
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"host_name": ""},
+        {"host_name": "two words"},
+        {"host_name": "a\r\nb"},
+        {"extensions": ["STARTTLS"]},
+        {"extensions": {"AUTH": "PLAIN"}},
+        {"extensions": ["SIZE", "size"]},
+        {"extensions": ["a b\r\nc"]},
+        {"mechanisms": ["NONESUCH"]},
+        {"require_auth": True},
+        {"max_errors": 0},
+    ],
+)
+def test_services_that_make_no_sense(fields: dict[str, Any]) -> None:
+    with pytest.raises(LocalProtocolError, match=r"\w+ \w+"):
+        Service(**fields)
+
+
+def test_limits_and_timeouts_reach_the_connection() -> None:
+    limits, timeouts = Limits(recipients=7), Timeouts(server=3)
+    serving = session(limits=limits, timeouts=timeouts, lmtp=True, secure=True)
+    assert serving.connection.limits is limits
+    assert serving.connection.deadline == 3
+    assert serving.connection.lmtp
+    assert serving.connection.secure
+
+
+# What is offered ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("5321", "4.1.1.1")
+def test_plain_offer() -> None:
+    assert hello(session()) == ("mx.example greets me.example", *DEFAULT_EXTENSIONS)
+    assert hello(session(extensions=["SIZE 5"])) == ("mx.example greets me.example", "SIZE 5")
+    assert hello(session(extensions=())) == ("mx.example greets me.example",)
+
+
+@pytest.mark.rfc("3207", "4")
+def test_starttls_is_offered_until_tls() -> None:
+    assert "STARTTLS" in session(starttls=True).offer
+    assert "STARTTLS" not in session(starttls=True, secure=True).offer
+    assert "STARTTLS" not in session().offer
+
+
+@pytest.mark.rfc("4954", "4")
+def test_mechanisms_that_expose_the_secret_wait_for_tls() -> None:
+    mechanisms = ["PLAIN", Hashed(), "LOGIN"]
+    assert session(mechanisms=mechanisms, extensions=()).offer == ("AUTH X-HASHED",)
+    assert session(mechanisms=["PLAIN"], extensions=()).offer == ()
+    assert session(mechanisms=mechanisms, extensions=(), secure=True).offer == ("AUTH PLAIN X-HASHED LOGIN",)
+    allowed = session(mechanisms=mechanisms, extensions=(), allow_plaintext_auth=True)
+    assert allowed.offer == ("AUTH PLAIN X-HASHED LOGIN",)
+
+
+@pytest.mark.rfc("4954", "4")
+def test_authentication_is_not_offered_twice() -> None:
+    serving = greeted(mechanisms=["PLAIN"], secure=True)
+    say(serving, b"EHLO me.example")
+    say(serving, b"AUTH PLAIN AHUAcA==", Reply(235, "ok"))
+    assert serving.mechanisms == {}
+    assert not [line for line in serving.offer if line.startswith("AUTH")]
+
+
+def test_tls_makes_forget() -> None:
+    serving = greeted(starttls=True)
+    say(serving, b"EHLO me.example")
+    assert serving.hello == "me.example"
+    serving.identity = Identity("user")
+    say(serving, b"STARTTLS")
+    serving.connection.next_event()
+    serving.tls_established()
+    assert serving.hello == ""
+    assert vars(serving)["identity"] is None
+    assert serving.connection.secure
+
+
+# Policy ------------------------------------------------------------------------------------------------------------
+
+ALL: list[Command] = [
+    Connect(),
+    Ehlo("x"),
+    Lhlo("x"),
+    Helo("x"),
+    StartTls(),
+    Auth("PLAIN", b""),
+    Mail("a@b.c"),
+    Rcpt("a@b.c"),
+    Data(),
+    Bdat(1),
+    EndOfData(),
+    Rset(),
+    Noop(),
+    Quit(),
+    Vrfy("a"),
+    Expn("a"),
+    Help(),
+    Etrn("a"),
+    XClient({"NAME": "a"}),
+    UnknownCommand("X"),
+]
+
+
+def refused(serving: ServiceSession) -> set[str]:
+    found = {type(command).__name__: serving.refusal(command) for command in ALL}
+    assert {reply.code for reply in found.values() if reply is not None} <= {530}
+    return {name for name, reply in found.items() if reply is not None}
+
+
+@pytest.mark.rfc("3207", "4")
+def test_require_tls() -> None:
+    allowed = {"Connect", "Ehlo", "Lhlo", "StartTls", "Noop", "Quit"}
+    everything = {type(command).__name__ for command in ALL}
+    assert refused(session(require_tls=True, starttls=True, mechanisms=["PLAIN"])) == everything - allowed
+    assert refused(session(require_tls=True, mechanisms=["PLAIN"], secure=True)) == set()
+    reply = session(require_tls=True).refusal(Mail("a@b.c"))
+    assert reply is not None
+    assert str(reply.enhanced) == "5.7.0"
+    assert "STARTTLS" in reply.text
+
+
+@pytest.mark.rfc("4954", "6")
+def test_require_auth() -> None:
+    allowed = {"Connect", "Ehlo", "Lhlo", "Helo", "StartTls", "Auth", "Noop", "Rset", "Quit", "Help"}
+    everything = {type(command).__name__ for command in ALL}
+    assert refused(session(require_auth=True, mechanisms=["PLAIN"], secure=True)) == everything - allowed
+    serving = greeted(require_auth=True, mechanisms=["PLAIN"], secure=True)
+    say(serving, b"EHLO me.example")
+    assert serving.refusal(Mail("a@b.c")) is not None
+    say(serving, b"AUTH PLAIN AHUAcA==", Reply(235, "ok"))
+    assert serving.refusal(Mail("a@b.c")) is None
+
+
+@pytest.mark.rfc("4954", "4")
+def test_mechanism_that_is_not_offered() -> None:
+    serving = session(mechanisms=["PLAIN", Hashed()])
+    for name in ("PLAIN", "LOGIN", "NONESUCH"):
+        refusal = serving.refusal(Auth(name))
+        assert refusal is not None
+        assert (refusal.code, str(refusal.enhanced)) == (504, "5.5.4")
+    assert serving.refusal(Auth("X-HASHED")) is None
+    assert serving.refusal(Auth("x-hashed")) is None
+
+
+def test_no_policy() -> None:
+    assert refused(session(mechanisms=["PLAIN"], secure=True)) == set()
+
+
+# Defaults ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("5321", "4.2.2")
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (Connect(), 220),
+        (Ehlo("x"), 250),
+        (Lhlo("x"), 250),
+        (Helo("x"), 250),
+        (StartTls(), 220),
+        (Mail("a@b.c"), 250),
+        (Rcpt("a@b.c"), 250),
+        (Data(), 354),
+        (EndOfData(), 250),
+        (Bdat(3), 250),
+        (Bdat(3, last=True), 250),
+        (Rset(), 250),
+        (Noop(), 250),
+        (Quit(), 221),
+        (Vrfy("a"), 252),
+        (Expn("a"), 502),
+        (Help(), 214),
+        (Etrn("x"), 502),
+        (XClient({"NAME": "a"}), 502),
+        (UnknownCommand("XYZZY"), 502),
+    ],
+)
+def test_defaults(command: Command, code: int) -> None:
+    reply = session().default(CommandReceived(command))
+    assert reply.code == code
+    if reply.enhanced is not None:
+        assert reply.enhanced.class_ == code // 100
+    else:
+        assert type(command) in {Connect, Ehlo, Lhlo, Helo, Data}
+
+
+@pytest.mark.rfc("5321", "4.2")
+def test_the_greeting_names_the_host_first() -> None:
+    assert session().default(CommandReceived(Connect())) == Reply(220, "mx.example ESMTP ready")
+    assert session(lmtp=True).default(CommandReceived(Connect())) == Reply(220, "mx.example LMTP ready")
+    assert session().default(CommandReceived(Helo("x"))) == Reply(250, "mx.example")
+
+
+def test_the_default_for_a_bad_command_is_what_the_engine_proposes() -> None:
+    reply = Reply(500, "5.5.2 what?")
+    assert session().default(BadCommand(b"what", reply)) is reply
+
+
+# Facts -------------------------------------------------------------------------------------------------------------
+
+
+def test_hello_is_noted_where_it_was_accepted() -> None:
+    serving = greeted()
+    say(serving, b"EHLO no.example", Reply(550, "go away"))
+    assert serving.hello == ""
+    say(serving, b"HELO one.example")
+    assert serving.hello == "one.example"
+    say(serving, b"EHLO two.example")
+    assert serving.hello == "two.example"
+    say(serving, b"NOOP")
+    assert serving.hello == "two.example"
+
+
+def test_errors_are_counted() -> None:
+    serving = greeted(max_errors=2)
+    assert serving.errors == 0
+    assert MAX_ERRORS == Service().max_errors == 20
+    say(serving, b"WHAT")
+    assert (serving.errors, serving.has_erred_too_often) == (1, False)
+    say(serving, b"EHLO me.example", Reply(550, "what the program refuses does not count"))
+    assert serving.errors == 1
+    say(serving, b"RCPT TO:<a@b.c>")
+    assert (serving.errors, serving.has_erred_too_often) == (2, True)
+
+
+def test_bad_command_that_the_program_lets_pass_is_no_error() -> None:
+    serving = greeted()
+    event = say(serving, b"XYZZY", Reply(250, "nothing happens"))
+    assert isinstance(event, BadCommand)
+    assert serving.errors == 0
+    assert isinstance(serving.connection.next_event(), Pause)
