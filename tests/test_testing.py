@@ -182,6 +182,13 @@ def test_plaintext_that_meets_tls() -> None:
             link(client, serves(StartTls(None, None)))
 
 
+def test_plaintext_that_was_not_read_before_tls() -> None:
+    """Both ask for TLS; what lies between must not get lost, nor get through it."""
+    client = says(Send(b"injected"), StartTls("x", None), Receive())
+    with pytest.raises(NotTls):
+        link(client, serves(Ask(CommandReceived(Connect())), StartTls(None, None), Send(b"ok")))
+
+
 def test_the_peer_goes_instead_of_negotiating() -> None:
     with pytest.raises(TransportError) as caught:
         link(says(StartTls("mx.example", None)), serves(Close()))

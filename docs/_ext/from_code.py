@@ -76,7 +76,7 @@ class Transitions(FromCode):
             first = f"**{state.name}**: {state.value}"
             for command, answers in commands.items():
                 for digit, after in answers.items():
-                    yield first, f"`{command.__name__}`", f"{digit}yz", after.name
+                    yield first, f"`{command.__name__}`", f"{digit}yz" if digit < 10 else str(digit), after.name
                     first = ""
             if not commands:
                 yield first, "", "", ""
