@@ -1162,7 +1162,9 @@ def test_the_client_goes_while_it_authenticates() -> None:
 
 @pytest.mark.rfc("4954", "6")
 def test_require_auth() -> None:
-    run = serve(EHLO, ENVELOPE + b"VRFY user\r\n", RIGHT, ENVELOPE, secure=True, require_auth=True, mechanisms=["PLAIN"])
+    run = serve(
+        EHLO, ENVELOPE + b"VRFY user\r\n", RIGHT, ENVELOPE, secure=True, require_auth=True, mechanisms=["PLAIN"]
+    )
     assert run.codes == [220, 250, 530, 503, 530, 235, 250, 250]
 
 

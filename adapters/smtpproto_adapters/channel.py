@@ -28,7 +28,8 @@ WRITE_SIZE = 262_144
 """Octets that are encrypted at a time."""
 
 LINGER_SECONDS = 1.0
-"""How long a server goes on reading after its last word, so that a reset does not take that word from the client."""
+LINGER_OCTETS = 1_048_576
+"""How long, and how much, a server goes on reading after its last word."""
 
 _RECORD_TYPES = frozenset({21, 22})
 """Alert and handshake: with what the peer's side of a TLS handshake can begin.  RFC 8446 section 5.1."""
@@ -136,15 +137,17 @@ class Channel:
     # What a flow needs ---------------------------------------------------------------------------------------------
 
     def _send(self, data: bytes, deadline: float) -> Flow[None]:
-        # A peer that refuses and closes may reset what is written behind its last word.  That word is worth more
-        # than the error, so the first one is held back until the flow has read it, or writes again.
-        was_deaf = self._deaf
+        if self._deaf:
+            raise ConnectionAbortedError("it reads no more")
         try:
             yield from self._write(data, deadline)
         except ConnectionError:
+            # A peer that refuses and closes may reset what is written behind its last word.  That word is worth more
+            # than the error, so this is held back until the flow has read it, or writes again.
             self._deaf = True
-            if was_deaf:
-                raise
+        except OSError:
+            self._deaf = True  # a part was written, perhaps, and nothing may follow it
+            raise
 
     def _write(self, data: bytes, deadline: float) -> Flow[None]:
         tls = self._tls
@@ -189,16 +192,22 @@ class Channel:
         yield Close()
 
     def _say_goodbye(self, deadline: float) -> Flow[None]:
-        tls = self._tls
-        if tls is not None and not self._deaf:
+        if self._deaf:
+            return
+        if self._tls is not None:
             with suppress(ssl.SSLError):  # it wants the peer's close_notify too, which is not worth waiting for
-                tls.unwrap()
+                self._tls.unwrap()
             yield from self._flush(deadline)
-        if self._server_side and not self._ended:
-            yield HalfClose()
-            until = self._after(LINGER_SECONDS)
-            while (yield from self._read(until)):
-                pass
+        if self._server_side:
+            yield from self._linger()
+
+    def _linger(self) -> Flow[None]:
+        """Closing what was not read is a reset, which would take our last word from a client that still writes."""
+        yield HalfClose()
+        until = self._after(LINGER_SECONDS)
+        left = LINGER_OCTETS
+        while not self._ended and left > 0:
+            left -= len((yield from self._read(until)))
 
     # TLS -----------------------------------------------------------------------------------------------------------
 
