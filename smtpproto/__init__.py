@@ -39,12 +39,8 @@ from .commands import (
     XForward,
 )
 from .connect import (
-    ConnectOptions,
     Connected,
     Connector,
-    Option,
-    Security,
-    Target,
 )
 from .connection import (
     Connection,
@@ -100,6 +96,12 @@ from .limits import (
     Limits,
     Timeouts,
 )
+from .options import (
+    ConnectOptions,
+    Option,
+    Security,
+    Target,
+)
 from .replies import (
     EnhancedStatus,
     Reply,
@@ -127,6 +129,11 @@ from .states import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "EXTENSIONS",
+    "LMTP_TRANSITIONS",
+    "NEED_DATA",
+    "PAUSED",
+    "TRANSITIONS",
     "AddressLiteral",
     "Auth",
     "AuthChallenge",
@@ -155,7 +162,6 @@ __all__ = [
     "ContentWanted",
     "Credentials",
     "Data",
-    "EXTENSIONS",
     "Ehlo",
     "EhloReply",
     "EndOfData",
@@ -171,18 +177,15 @@ __all__ = [
     "HeloReply",
     "Help",
     "Identity",
-    "LMTP_TRANSITIONS",
     "Lhlo",
     "Limits",
     "LineEnds",
     "LocalProtocolError",
     "Mail",
     "Mailbox",
-    "NEED_DATA",
     "Noop",
     "NotTls",
     "Option",
-    "PAUSED",
     "Pause",
     "ProtocolError",
     "Quit",
@@ -204,7 +207,6 @@ __all__ = [
     "StartTls",
     "StartTlsReady",
     "State",
-    "TRANSITIONS",
     "Target",
     "Timeouts",
     "TransportError",

@@ -328,6 +328,34 @@ def test_a_reply_that_was_there_before_its_command_is_not_its_answer(cut: list[i
         client.next_event()
 
 
+def test_an_old_position_does_not_hide_a_new_one() -> None:
+    client = ready_client("PIPELINING")
+    for _ in range(2):
+        client.send(Rset())
+        client.receive_data(b"250 a")
+        client.send(Rset())
+        assert len(receive(client, b"\r\n250 b\r\n")) == 2
+    client.send(Rset())
+    client.receive_data(b"250 a\r\n250 b\r\n")
+    client.send(Rset())
+    client.next_event()
+    with pytest.raises(RemoteProtocolError, match=UNASKED):
+        client.next_event()
+
+
+def test_every_command_of_a_group_has_its_position() -> None:
+    client = ready_client("PIPELINING")
+    client.send(Mail(""))
+    client.receive_data(b"250 a\r\n")
+    client.send(Rcpt("b@y.example"))
+    client.receive_data(b"250 b\r\n250 c\r\n")
+    client.send(Rcpt("c@y.example"))
+    assert client.next_event() == ReplyReceived(Mail(""), Reply(250, "a"))
+    assert client.next_event() == ReplyReceived(Rcpt("b@y.example"), Reply(250, "b"))
+    with pytest.raises(RemoteProtocolError, match=UNASKED):
+        client.next_event()
+
+
 @given(
     replies=st.lists(st.sampled_from([b"250 a\r\n", b"250-a\r\n250 b\r\n", b"550 no\r\n"]), min_size=6, max_size=6),
     delays=st.lists(st.integers(0, 3), min_size=6, max_size=6),

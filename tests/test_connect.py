@@ -14,15 +14,7 @@ from hypothesis import strategies as st
 
 from smtpproto.addresses import AddressLiteral
 from smtpproto.commands import Auth, AuthResponse, Command, Connect, Ehlo, Helo, Lhlo, Noop, StartTls
-from smtpproto.connect import (
-    SERVICES,
-    Connected,
-    ConnectOptions,
-    Connector,
-    Option,
-    Security,
-    Target,
-)
+from smtpproto.connect import Connected, Connector
 from smtpproto.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from smtpproto.events import (
     NEED_DATA,
@@ -46,6 +38,7 @@ from smtpproto.events import (
 from smtpproto.extensions import NO_EXTENSIONS, Extensions
 from smtpproto.failures import AuthenticationFailed, ConnectFailed, Stage
 from smtpproto.limits import Limits, Timeouts
+from smtpproto.options import SERVICES, ConnectOptions, Option, Security, Target
 from smtpproto.replies import Reply
 from smtpproto.sasl import Challenge, ClientExchange, Credentials, PlainClient
 from smtpproto.states import CLOSED, READY

@@ -34,7 +34,7 @@ from smtpproto.commands import (
     StartTls,
     Vrfy,
 )
-from smtpproto.connect import Connected, ConnectOptions, Connector, Option, Security
+from smtpproto.connect import Connected, Connector
 from smtpproto.errors import ErrorCode, LocalProtocolError, NotTls, RemoteProtocolError, TransportError
 from smtpproto.events import (
     AuthNeeded,
@@ -56,6 +56,7 @@ from smtpproto.failures import AuthenticationFailed, ConnectFailed, Stage
 from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Receive, Send, ShutDown
 from smtpproto.flows.effects import ending
 from smtpproto.limits import Limits, Timeouts
+from smtpproto.options import ConnectOptions, Option, Security
 from smtpproto.replies import Reply
 from smtpproto.sasl import Credentials, Identity, Verify
 from smtpproto.service import Service, ServiceSession

@@ -17,10 +17,11 @@ from smtpproto.commands import (
     Quit,
 )
 from smtpproto.commands import StartTls as StartTlsCommand
-from smtpproto.connect import Connected, Connector, Security
+from smtpproto.connect import Connected, Connector
 from smtpproto.errors import ErrorCode, LocalProtocolError, NotTls, RemoteProtocolError, TransportError
 from smtpproto.events import NEED_DATA, PAUSED, ConnectionClosed, Event, Pause, ReplyReceived, ServiceClosing
 from smtpproto.failures import AuthenticationFailed, ConnectFailed, Stage, timed_out
+from smtpproto.options import Security
 from smtpproto.replies import Reply
 
 from .effects import Close, Dial, Flow, Receive, Send, StartTls, Watcher, ending, ignore

@@ -91,7 +91,8 @@ def test_session(backend: Backend) -> None:
 def test_before_the_first_connection(backend: Backend) -> None:
     client = backend.client(host="mx.example")
     assert (client.is_connected, client.extended, len(client.extensions)) == (False, False, 0)
-    assert (client.connection, client.last_reply, client.tls, client.failure) == (None, None, None, None)
+    nothing: list[object] = [client.connection, client.last_reply, client.tls, client.failure]
+    assert nothing == [None] * 4
     assert "mx.example, not connected" in repr(client)
 
 
@@ -438,8 +439,9 @@ def test_exception_within_the_block_waits_for_nothing(backend: Backend) -> None:
     with ScriptedServer(*HANDSHAKE, ReadAll()) as server:
 
         async def scenario() -> None:
+            client = client_of(backend, server)
             with pytest.raises(Interrupted):
-                async with client_of(backend, server) as client:
+                async with client:
                     raise Interrupted
             assert not client.is_connected
 

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-import smtpproto_adapters.asyncio
 import smtpproto_adapters.blocking
-import smtpproto_adapters.trio
 from smtpproto import (
     AuthenticationFailed,
     BadCommand,
@@ -529,13 +527,16 @@ def test_async_answer_of_a_method_that_is_not_async(complaints: Complaints) -> N
 def test_watcher(backend: Backend) -> None:
     seen: list[tuple[Session, Event]] = []
 
+    def on_event(session: Session, event: Event) -> None:
+        seen.append((session, event))
+
     def work(server: AnyServer) -> None:
         with talk(server) as client:
             assert client.reply() == 220
             assert client.ask(b"HELO me.example", b"QUIT") == [250, 221]
             assert client.reply() == 0
 
-    with_server(backend, Handler(), work, on_event=lambda session, event: seen.append((session, event)))
+    with_server(backend, Handler(), work, on_event=on_event)
     assert len({id(session) for session, _ in seen}) == 1
     assert [type(event).__name__ for _, event in seen][:2] == ["CommandReceived", "CommandReceived"]
 
