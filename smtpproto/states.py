@@ -152,17 +152,17 @@ def _table(hello: dict[Kind, Row], without_recipient: dict[Kind, Row]) -> tuple[
             **_anytime(READY, READY),
             Mail: {2: MAIL},
             StartTls: {2: TLS},
-            Auth: {2: READY, 3: AUTH},
+            Auth: {2: READY, 334: AUTH},
             Etrn: {2: READY},
             XClient: {2: GREETED},
             XForward: {2: READY},
         },
         MAIL: {**hello, **_anytime(MAIL, READY), Rcpt: {2: RCPT}},
-        RCPT: {**hello, **_anytime(RCPT, READY), Rcpt: {2: RCPT}, Data: {3: DATA}, **chunks},
+        RCPT: {**hello, **_anytime(RCPT, READY), Rcpt: {2: RCPT}, Data: {354: DATA}, **chunks},
         DATA: {EndOfData: {2: READY, 4: READY, 5: READY}},
         BDAT: {**hello, **_anytime(BDAT, READY), **chunks},
         FAILED: {**hello, **_anytime(FAILED, READY)},
-        AUTH: {AuthResponse: {2: READY, 3: AUTH, 4: READY, 5: READY}},
+        AUTH: {AuthResponse: {2: READY, 334: AUTH, 4: READY, 5: READY}},
         TLS: {TlsHandshake: {2: GREETED}},
         CLOSED: {},
         ERROR: {},
@@ -194,7 +194,7 @@ def _frozen(table: dict[State, dict[Kind, Row]]) -> Table:
 # client must then send a lone dot (RFC 2920 section 3.1); LMTP forbids it (RFC 2033 section 4.2).  A chunk that comes
 # without a recipient fails the transaction, and the last chunk of one that has failed ends it (RFC 3030 section 2; so
 # does Postfix): the next MAIL may be on its way already.
-TRANSITIONS, LATE = _table({Ehlo: {2: READY}, Helo: {2: READY}}, {Data: {3: DATA}})
+TRANSITIONS, LATE = _table({Ehlo: {2: READY}, Helo: {2: READY}}, {Data: {354: DATA}})
 LMTP_TRANSITIONS, LMTP_LATE = _table({Lhlo: {2: READY}}, {})
 
 SERVICE_CLOSING: Final = 421
@@ -242,11 +242,12 @@ def kind_of(command: Command) -> Kind:
     return kind
 
 
+_EXPECTED: Final[Mapping[Kind, int]] = MappingProxyType({Connect: 220, Data: 354})
+
+
 def expected_reply(kind: Kind) -> int:
     """What, in the row of a command, means success for now.  RFC 5321 section 4.3.2."""
-    if kind is Connect:
-        return 220
-    return 3 if kind is Data else 2
+    return _EXPECTED.get(kind, 2)
 
 
 class Session:

@@ -102,8 +102,8 @@ class _Side:
                 if not self.peer.gone:
                     self.peer.inbox.extend(filter(None, cut(data)))
                 return self._send(None)
-            case Receive():
-                return self._receive()
+            case Receive(timeout):
+                return self._receive(timeout)
             case StartTls():
                 return self._start_tls()
             case Ask(_, subject):
@@ -127,10 +127,14 @@ class _Side:
             return self._throw(error)
         return self._send(said)
 
-    def _receive(self) -> bool:
+    def _receive(self, timeout: float | None) -> bool:
         if self.inbox:
             return self._send(self.inbox.popleft())
-        return self._send(b"") if self.peer.gone else False
+        if self.peer.gone:
+            return self._send(b"")
+        if timeout == 0:
+            return self._throw(TransportError("nothing has come yet", ErrorCode.TIMED_OUT))
+        return False
 
     def _start_tls(self) -> bool:
         if self.inbox:

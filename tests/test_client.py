@@ -1024,3 +1024,18 @@ def test_no_secret_shows_anywhere() -> None:
         for shown in (repr(each), str(each)):
             assert secret not in shown
             assert coded not in shown
+
+
+@pytest.mark.rfc("4954", "4")
+@pytest.mark.rfc("5321", "4.1.1.4")
+def test_each_intermediate_reply_has_its_own_command() -> None:
+    client = ready_client("AUTH PLAIN")
+    client.send(Auth("PLAIN", b"x"))
+    client.receive_data(b"354 go on\r\n")
+    with pytest.raises(RemoteProtocolError):
+        client.next_event()
+    client = mailing_client("b@x.example")
+    client.send(Data())
+    client.receive_data(b"334 go on\r\n")
+    with pytest.raises(RemoteProtocolError):
+        client.next_event()

@@ -81,6 +81,7 @@ def ehlo(*keywords: str) -> bytes:
 class Run:
     """A flow under a plain list: what it receives is ``received`` and then the end of the stream.
 
+    ``early`` is what has come already where the flow asks for that without waiting, which is not among the effects.
     ``throw`` has what is thrown into it at its n-th effect.
     """
 
@@ -89,6 +90,7 @@ class Run:
         flow: Flow[Any],
         received: Iterable[bytes] = (),
         *,
+        early: Iterable[bytes] = (),
         answer: Answer = accept,
         dial: AddressLiteral | None = None,
         throw: dict[int, Exception] | None = None,
@@ -96,11 +98,15 @@ class Run:
         self.effects: list[Effect] = []
         self.result: Any = None
         self.error: Exception | None = None
-        arriving = iter(received)
+        arriving, before = iter(received), iter(early)
         throw = throw or {}
         try:
             effect = next(flow)
             while True:
+                if isinstance(effect, Receive) and effect.timeout == 0:
+                    there = next(before, None)
+                    effect = flow.throw(TIMED_OUT) if there is None else flow.send(there)
+                    continue
                 number = len(self.effects)
                 self.effects.append(effect)
                 if number in throw:
@@ -155,6 +161,8 @@ def closed_at(flow: Flow[Any], received: Iterable[bytes], number: int) -> None:
     arriving = iter(received)
     effect = next(flow)
     for _ in range(number):
+        if isinstance(effect, Receive) and effect.timeout == 0:
+            effect = flow.throw(TIMED_OUT)
         effect = flow.send(next(arriving, b"") if isinstance(effect, Receive) else None)
     flow.close()
     with pytest.raises(StopIteration):
@@ -566,12 +574,39 @@ def test_a_reply_too_many_is_never_the_next_commands(stray: bytes) -> None:
     assert run.effects == []
 
 
+@pytest.mark.parametrize("stray", [b"250 stray\r\n", b"2", b"x", b"421 b"])
+def test_a_reply_too_many_in_a_later_packet_is_never_the_next_commands(stray: bytes) -> None:
+    """It has come between the two conversations: what is there is looked at before the second begins."""
+    connection = ready()
+    assert Run(flows.command(connection, Noop()), [b"250 a\r\n"]).result == Reply(250, "a")
+    run = Run(flows.command(connection, Mail("a@b.c")), [b"250 never\r\n"], early=[stray])
+    assert isinstance(run.failed(RemoteProtocolError), RemoteProtocolError)
+    assert run.effects == []
+
+
+@pytest.mark.rfc("5321", "3.8")
+def test_421_between_two_conversations_is_the_reply_to_the_second() -> None:
+    run = Run(flows.command(ready(), Noop()), early=[b"421 4.4.2 idle too long\r\n"])
+    assert run.result == Reply(421, "4.4.2 idle too long")
+    assert run.effects == [Close()]
+
+
+def test_the_server_has_gone_between_two_conversations() -> None:
+    run = Run(flows.command(ready(), Noop()), early=[b""])
+    assert run.failed(TransportError).code is ErrorCode.CLOSED_BY_PEER
+    assert run.effects == []
+
+
+def test_looking_for_what_has_come_lets_the_errors_out() -> None:
+    flow = flows.command(ready(), Noop())
+    assert next(flow) == Receive(0)
+    with pytest.raises(TransportError, match="reset"):
+        flow.throw(RESET)
+
+
 def test_reply_of_a_conversation_that_was_given_up_is_never_the_next_commands() -> None:
     connection = ready()
-    flow = flows.command(connection, Rset())
-    next(flow)
-    flow.send(None)
-    flow.close()
+    closed_at(flows.command(connection, Rset()), [], 1)
     run = Run(flows.command(connection, Mail("a@b.c")), [b"250 reset\r\n"])
     assert "RSET is not answered" in str(run.failed(LocalProtocolError))
     assert run.effects == []

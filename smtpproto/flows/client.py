@@ -118,7 +118,7 @@ def _exchange(connection: ClientConnection, command: Command, watch: Watcher) ->
             "that was given up"
         )
     # Where the command may be sent, all that can have come before it is that the server leaves.
-    event = connection.next_event() if connection.objection(command) is None else NEED_DATA
+    event = (yield from _arrived(connection)) if connection.objection(command) is None else NEED_DATA
     if isinstance(event, Pause):
         yield Send(connection.send(command), connection.deadline)
         event = yield from _answer(connection)
@@ -129,6 +129,16 @@ def _exchange(connection: ClientConnection, command: Command, watch: Watcher) ->
     if isinstance(event, ServiceClosing):
         yield from ending(Close())
     return event
+
+
+def _arrived(connection: ClientConnection) -> Flow[Event | Pause]:
+    """What came since the last conversation: it has to be seen now, lest it is taken for an answer to the next."""
+    try:
+        connection.receive_data((yield Receive(0)))
+    except TransportError as error:
+        if error.code is not ErrorCode.TIMED_OUT:
+            raise
+    return connection.next_event()
 
 
 def _answer(connection: ClientConnection) -> Flow[Event]:

@@ -75,7 +75,7 @@ class Send(Effect):
 
 
 class Receive(Effect):
-    """Whatever comes."""
+    """Whatever comes; with a ``timeout`` of 0, what has come already, if anything."""
 
     __slots__ = ("continued",)
     __match_args__ = ("timeout", "continued")

@@ -41,10 +41,9 @@ def backend(request: pytest.FixtureRequest, server: RunningServer) -> Generator[
 
 def client_of(backend: Backend, server: RunningServer, role: str, **options: Any) -> AnyClient:
     """A client for one of the server's ports, which trusts the server."""
-    where = {"host": server.host, "port": getattr(server.ports, role)}
     security = {"plain": None, "submission": Security.REQUIRED, "smtps": Security.IMPLICIT}[role]
-    given = {"context": server.client_context(), "security": security, "timeout": 20}
-    return backend.client(**where, **{**given, **options})
+    given = {"host": server.host, "context": server.client_context(), "security": security, "timeout": 20}
+    return backend.client(port=getattr(server.ports, role), **{**given, **options})
 
 
 def credentials(server: RunningServer) -> dict[str, Any]:
