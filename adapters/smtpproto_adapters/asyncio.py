@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import socket
 import time
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from smtpproto import AddressLiteral
 from smtpproto.flows import ShutDown
 
 from .client import AsyncClient
 from .server import ServerCore
-from .transport import ATTEMPT_DELAY, CLOSE_SECONDS, address_of, literal_of, run_async
+from .transport import ATTEMPT_DELAY, CLOSE_SECONDS, address_of, has_something, literal_of, no_address, run_async
 
 
 class Stream(asyncio.Protocol):
@@ -36,9 +36,8 @@ class Stream(asyncio.Protocol):
     transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(0)
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(0)
         if self._on_made is not None:
             self._on_made(self)
 
@@ -82,6 +81,10 @@ class Stream(asyncio.Protocol):
 
     async def receive(self, timeout: float | None) -> bytes:
         if not (self._read or self._ended or self._shutting_down):
+            if timeout == 0:
+                if not has_something(self.transport.get_extra_info("socket").fileno()):
+                    raise TimeoutError
+                timeout = None  # it takes the loop a turn or two to hand over what has come
             self._readable.clear()
             self.transport.resume_reading()
             async with asyncio.timeout(timeout):
@@ -105,6 +108,7 @@ class Stream(asyncio.Protocol):
             pass
         finally:
             self.transport.abort()
+        await self._lost.wait()
 
     async def abort(self) -> None:
         self.transport.abort()
@@ -200,15 +204,15 @@ async def _connected_to_any(host: str, port: int) -> socket.socket:
                 await asyncio.wait(attempts)
         if won:
             return socket.socket(fileno=won[0].detach())
-    raise OSError("no address of it could be reached") from BaseExceptionGroup("at each address", errors)
+    raise no_address(errors)
 
 
 def _interleaved(found: Sequence[tuple[int, int, int, str, Any]]) -> list[tuple[int, Any]]:
     """The addresses, alternately of the one family and the other.  RFC 8305 section 4."""
-    first = [each for each in found if each[0] == found[0][0]]
-    others = [each for each in found if each[0] != found[0][0]]
-    pairs = itertools.chain.from_iterable(itertools.zip_longest(first, others))
-    return [(each[0], each[4]) for each in pairs if each is not None]
+    ipv6 = [each for each in found if each[0] == socket.AF_INET6]
+    others = [each for each in found if each[0] != socket.AF_INET6]
+    pairs = zip_longest(*((ipv6, others) if found[:1] == ipv6[:1] else (others, ipv6)))
+    return [(each[0], each[4]) for pair in pairs for each in pair if each is not None]
 
 
 class Client(AsyncClient[socket.socket]):
@@ -270,10 +274,10 @@ class Server(ServerCore):
         wire = Wire.of(stream)
         try:
             if len(self._sessions) > self.max_connections:
-                await run_async(wire, self.turn_away())
+                await run_async(wire, self._turned_away())
             else:
                 peer = address_of(stream.transport.get_extra_info("peername"))
-                await self.serve_async(wire, peer, time.monotonic)
+                await self._converse_async(wire, peer, time.monotonic)
         finally:
             await wire.abort()
 

@@ -20,13 +20,14 @@ from smtpproto import (
     Connected,
     ConnectFailed,
     ErrorCode,
+    LocalProtocolError,
     Reply,
 )
 from smtpproto.flows import Flow, ShutDown
 
 from .client import ClientCore, Mechanisms, Token
 from .server import ServerCore
-from .transport import CLOSE_SECONDS, READ_SIZE, Address, address_of, literal_of, named, run
+from .transport import CLOSE_SECONDS, READ_SIZE, Address, address_of, literal_of, named, no_address, run
 
 T = TypeVar("T")
 
@@ -111,7 +112,7 @@ def _connected_to_any(host: str, port: int, timeout: float | None) -> socket.soc
             return _connected(family, address, share)
         except OSError as error:
             errors.append(error)
-    raise OSError("no address of it could be reached") from ExceptionGroup("at each address", errors)
+    raise no_address(errors)
 
 
 def _connected(family: int, address: Any, timeout: float | None) -> socket.socket:
@@ -119,7 +120,7 @@ def _connected(family: int, address: Any, timeout: float | None) -> socket.socke
     try:
         sock.settimeout(timeout)
         sock.connect(address)
-        if family != socket.AF_UNIX:
+        if family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         sock.close()
@@ -224,9 +225,12 @@ class Client(ClientCore[socket.socket, Wire]):
 class Server(ServerCore):
     __doc__ = ServerCore.__doc__
     _may_await = False
+    _acceptor: threading.Thread | None = None
 
     def start(self) -> Self:
         """Listen, and serve in threads; `close` ends it.  A ``with`` block does both."""
+        if self._acceptor is not None:
+            raise LocalProtocolError("the server runs already")
         self._sessions: dict[threading.Thread, Wire] = {}
         self._lock = threading.Lock()
         self._listener = self._listen()
@@ -253,7 +257,7 @@ class Server(ServerCore):
 
     def _accepted(self, wire: Wire, peer: Address) -> None:
         if len(self._sessions) >= self.max_connections:
-            run(wire, self.turn_away())
+            run(wire, self._turned_away())
             return
         thread = threading.Thread(target=self._serve, args=(wire, peer), name=f"smtpproto {named(peer)}", daemon=True)
         with self._lock:
@@ -265,7 +269,7 @@ class Server(ServerCore):
 
     def _serve(self, wire: Wire, peer: Address) -> None:
         try:
-            self.serve(wire, peer, time.monotonic)
+            self._converse(wire, peer, time.monotonic)
         finally:
             self._ended(threading.current_thread())
 
@@ -278,8 +282,11 @@ class Server(ServerCore):
 
         A handler that does not return keeps its thread; nothing can end that.
         """
+        if self._acceptor is None:
+            return
         self._wake.close()
         self._acceptor.join()
+        self._acceptor = None
         self._listener.close()
         with self._lock:
             sessions = dict(self._sessions)

@@ -176,6 +176,9 @@ class Handler:
         return password is not None and same and own
 
 
+_METHODS: Final = tuple(name for name, each in vars(Handler).items() if inspect.isfunction(each) and name[0] != "_")
+
+
 class Turn:
     """One session under way: its flow, for a wire, and who answers what it asks."""
 
@@ -353,8 +356,9 @@ class ServerCore:
                 "the service offers authentication, but the handler has neither credentials= nor a verify() of its own"
             )
         if not self._may_await:
-            for name, method in inspect.getmembers(self.handler, inspect.iscoroutinefunction):
-                if hasattr(Handler, name):
+            for name in _METHODS:
+                method = getattr(self.handler, name)
+                if inspect.iscoroutinefunction(method):
                     raise LocalProtocolError(
                         f"{method.__qualname__} is async: use the server of asyncio or trio for it"
                     )
@@ -363,14 +367,14 @@ class ServerCore:
     def _cannot_verify(self) -> bool:
         return self.handler.credentials is None and type(self.handler).verify is Handler.verify
 
-    def turn_away(self) -> Flow[None]:
+    def _turned_away(self) -> Flow[None]:
         """What a client gets that is one too many; without a wait, so that it can be said between two others."""
         if not self.implicit_tls:
             with suppress(OSError):
                 yield Send(bytes(_TOO_MANY), 0.5)
         yield Close()
 
-    def serve(self, wire: Wire, peer: Address, clock: Callable[[], float]) -> None:
+    def _converse(self, wire: Wire, peer: Address, clock: Callable[[], float]) -> None:
         """Serve one client.  Nothing but an interrupt can come out of it."""
         turn = Turn(self, peer, clock)
         try:
@@ -378,7 +382,7 @@ class ServerCore:
         except Exception:
             logger.exception("the session with %s broke", named(peer))
 
-    async def serve_async(self, wire: AsyncWire, peer: Address, clock: Callable[[], float]) -> None:
+    async def _converse_async(self, wire: AsyncWire, peer: Address, clock: Callable[[], float]) -> None:
         """The same; nor can anything but a cancellation."""
         turn = Turn(self, peer, clock)
         try:

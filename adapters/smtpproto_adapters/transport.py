@@ -6,9 +6,10 @@ are in ``channel.py``, which is a flow itself, so that all of them are the same 
 
 from __future__ import annotations
 
+import select
 import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -42,7 +43,10 @@ class HalfClose(Effect):
 
 
 class Wire(Protocol):
-    """The octets of one connection.  Everything raises OSError; what takes too long, its subclass TimeoutError."""
+    """The octets of one connection.  Everything raises OSError; what takes too long, its subclass TimeoutError.
+
+    To receive with a timeout of 0 is to take what has come already, if anything.
+    """
 
     def dial(self, host: str, port: int, path: str | None, timeout: float | None) -> AddressLiteral | None: ...
     def send(self, data: bytes, timeout: float | None) -> None: ...
@@ -153,6 +157,14 @@ async def run_async(
 # Sockets ---------------------------------------------------------------------------------------------------------
 
 
+def no_address(errors: Sequence[BaseException]) -> OSError:
+    """What is raised where none of the addresses of a host could be reached."""
+    error = OSError("no address of it could be reached")
+    if errors:
+        error.__cause__ = BaseExceptionGroup("at each address", errors)
+    return error
+
+
 def literal_of(name: object) -> AddressLiteral | None:
     """The address literal of a socket's own name; None where it has no IP address.  RFC 5321 section 4.1.4."""
     match name:
@@ -162,6 +174,15 @@ def literal_of(name: object) -> AddressLiteral | None:
         case _:
             pass
     return None
+
+
+def has_something(descriptor: int) -> bool:
+    """True where a read from the socket would not wait: octets have come, or the end."""
+    if hasattr(select, "poll"):  # which takes descriptors of any number
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([descriptor], [], [], 0)[0])
 
 
 def address_of(name: object) -> Address:

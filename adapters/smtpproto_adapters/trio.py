@@ -15,7 +15,16 @@ from smtpproto.flows import ShutDown
 
 from .client import AsyncClient
 from .server import ServerCore
-from .transport import ATTEMPT_DELAY, CLOSE_SECONDS, READ_SIZE, Address, address_of, literal_of, run_async
+from .transport import (
+    ATTEMPT_DELAY,
+    CLOSE_SECONDS,
+    READ_SIZE,
+    Address,
+    address_of,
+    has_something,
+    literal_of,
+    run_async,
+)
 
 
 class Wire:
@@ -55,6 +64,10 @@ class Wire:
             await self._connected().send_all(data)
 
     async def receive(self, timeout: float | None) -> bytes:
+        if timeout == 0 and not self._shutting_down:
+            if not self._has_something():
+                raise TimeoutError
+            timeout = None
         try:
             with _within(timeout) as self._reading:
                 if self._shutting_down:
@@ -87,6 +100,11 @@ class Wire:
         """Let the flow come to its end as soon as it waits."""
         self._shutting_down = True
         self._reading.cancel()
+
+    def _has_something(self) -> bool:
+        stream = self._connected()
+        # Of another kind of stream than a socket nobody can tell.
+        return isinstance(stream, trio.SocketStream) and has_something(stream.socket.fileno())
 
     def _connected(self) -> trio.abc.Stream:
         if self._stream is None:
@@ -169,10 +187,10 @@ class Server(ServerCore):
         wire = Wire.of(stream)
         try:
             if len(self._wires) >= self.max_connections:
-                await run_async(wire, self.turn_away())
+                await run_async(wire, self._turned_away())
             else:
                 self._wires.add(wire)
-                await self.serve_async(wire, _peer_of(stream), trio.current_time)
+                await self._converse_async(wire, _peer_of(stream), trio.current_time)
         finally:
             self._wires.discard(wire)
             await wire.abort()

@@ -36,7 +36,19 @@ from smtpproto import (
     TransportError,
     Vrfy,
 )
-from tests.scripted import Close, Expect, ReadAll, Reset, Say, ScriptedServer, Silence, Step, Tls, closed_port
+from tests.scripted import (
+    Close,
+    Expect,
+    ReadAll,
+    Reset,
+    Say,
+    SayPieces,
+    ScriptedServer,
+    Silence,
+    Step,
+    Tls,
+    closed_port,
+)
 
 if TYPE_CHECKING:
     from tests.adapters.backends import AnyClient, Backend
@@ -342,6 +354,31 @@ def test_two_replies_to_one_command(backend: Backend, later: bool) -> None:
 
         backend.run(scenario)
     assert server.received.count(b"NOOP") == 1
+
+
+@pytest.mark.rfc("5321", "4.2")
+@pytest.mark.parametrize("secure", [True, False])
+def test_second_reply_in_a_later_packet(
+    backend: Backend, secure: bool, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """Nor where it comes by itself, between two commands: what is there is looked at before the next one is sent."""
+    tls = (Tls(server_context),) if secure else ()
+    security = Security.IMPLICIT if secure else Security.NONE
+    packets = SayPieces([b"250 a\r\n", b"250 b\r\n"], delay=0.02)
+    with ScriptedServer(*tls, *HANDSHAKE, NOOP, packets, ReadAll()) as server:
+
+        async def scenario() -> None:
+            client = client_of(backend, server, security=security, context=client_context)
+            await client.connect()
+            assert (await client.noop()).text == "a"
+            await backend.sleep(0.2)
+            with pytest.raises(RemoteProtocolError, match="no command asked for"):
+                await client.noop()
+            assert not client.is_connected
+
+        backend.run(scenario)
+    if not secure:
+        assert server.received.count(b"NOOP") == 1
 
 
 def test_million_octets_without_a_line_end(backend: Backend) -> None:

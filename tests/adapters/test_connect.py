@@ -6,7 +6,7 @@ import base64
 import socket
 import ssl
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ from tests.scripted import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from smtpproto import Command, Event, Reply
     from tests.adapters.backends import Backend
 
@@ -451,16 +453,23 @@ def test_path_too_long_for_a_unix_socket(backend: Backend, tmp_path: Path) -> No
     assert outcome(backend, path=str(tmp_path / ("x" * 200)), lmtp=True).code is ErrorCode.UNREACHABLE
 
 
-def test_dial_timed_out(backend: Backend) -> None:
+@contextmanager
+def full_listener() -> Generator[tuple[str, int]]:
+    """An address of loopback that answers nobody: its queue is full."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         address = listener.getsockname()
-        for _ in range(3):  # its queue is full now, and the kernel answers nobody any more
+        for _ in range(3):
             filler = stack.enter_context(socket.socket())
             filler.setblocking(False)
             filler.connect_ex(address)
+        yield address
+
+
+def test_dial_timed_out(backend: Backend) -> None:
+    with full_listener() as (host, port):
         begun = time.monotonic()
-        failure = outcome(backend, host="127.0.0.1", port=address[1], timeout=SHORT)
+        failure = outcome(backend, host=host, port=port, timeout=SHORT)
         assert failure.code is ErrorCode.DIAL_TIMED_OUT
         assert SHORT * 0.9 < time.monotonic() - begun < 5
 
@@ -504,6 +513,36 @@ def test_host_with_several_addresses(backend: Backend, monkeypatch: pytest.Monke
                 assert client.extended
 
         backend.run(scenario)
+
+
+@pytest.mark.rfc("5321", "5.1")
+def test_address_that_answers_nobody_does_not_hold_the_others_up(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with full_listener() as silent, ScriptedServer(GREETING, EHLO, PLAIN_OFFER, Expect(b"QUIT")) as server:
+        Names(monkeypatch, many=[silent, (server.host, server.port)])
+
+        async def scenario() -> None:
+            async with backend.client(host="many", security=Security.NONE, timeout=2) as client:
+                assert client.extended
+
+        backend.run(scenario)
+
+
+def test_addresses_of_both_families(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedServer(GREETING, EHLO, PLAIN_OFFER, Expect(b"QUIT")) as server:
+        Names(monkeypatch, many=[("::1", closed_port()), ("::1", closed_port()), (server.host, server.port)])
+
+        async def scenario() -> None:
+            async with backend.client(host="many", security=Security.NONE, timeout=10) as client:
+                assert client.extended
+
+        backend.run(scenario)
+
+
+def test_host_without_an_address(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    Names(monkeypatch, none=[])
+    assert outcome(backend, host="none", timeout=10).code is ErrorCode.UNREACHABLE
 
 
 def test_host_with_several_addresses_that_all_fail(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -778,6 +778,21 @@ def test_exception_in_the_block_comes_out_as_it_is(backend: Backend, error: type
     talks[0].socket.close()
 
 
+def test_start_and_close_blocking() -> None:
+    server = smtpproto_adapters.blocking.serve(Handler())
+    server.close()  # it does not run: no harm is done
+    for _ in range(2):
+        assert server.start() is server
+        with pytest.raises(LocalProtocolError, match="runs already"):
+            server.start()
+        with smtpproto_adapters.blocking.Client(host=server.host, port=server.port) as client:
+            assert client.is_connected
+        server.close()
+        server.close()
+        gone = smtpproto_adapters.blocking.Client(host=server.host, port=server.port)
+        assert gone.connect_ex() is ErrorCode.CONNECTION_REFUSED
+
+
 def test_handler_that_does_not_return_blocking() -> None:
     """Its thread cannot be ended; the server's end does not wait for it longer than it was told to."""
     go = threading.Event()
