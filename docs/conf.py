@@ -29,7 +29,12 @@ autodoc_typehints = "description"
 autodoc_typehints_format = "short"
 # Every reference to a public name of ours has to resolve; those of others are not looked up: that needs a network.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!smtpproto).*"), ("py:.*", r".*\._\w+"), ("py:.*", r".*\.[A-Z](?:_co|_contra)?")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!smtpproto).*"),
+    ("py:.*", r".*\._\w+"),
+    ("py:.*", r".*\.[A-Z](?:_co|_contra)?"),
+    ("py:.*", r".*\.[A-Z][a-z]+T"),
+]
 
 html_theme = "furo"
 html_title = f"smtpproto {version}"

@@ -61,7 +61,7 @@ _VERIFY_FAILED: Final = Reply(454, "4.7.0 temporary authentication failure")
 _GREETING_FAILED: Final = Reply(421, "4.3.0 internal error, try again later")
 
 
-class Session:
+class ServerSession:
     """One client's session, as far as a handler has to know it."""
 
     def __init__(self, core: ServiceSession, channel: Channel, peer: Address) -> None:
@@ -93,7 +93,7 @@ class Session:
         return self._core.connection
 
     def __repr__(self) -> str:
-        return f"<Session with {named(self.peer)}>"
+        return f"<ServerSession with {named(self.peer)}>"
 
 
 class Handler:
@@ -110,58 +110,58 @@ class Handler:
         if credentials is not None:
             self.credentials = credentials
 
-    def greeting(self, session: Session) -> Decision:
+    def greeting(self, session: ServerSession) -> Decision:
         """A client has connected.  RFC 5321 section 3.1."""
         return None
 
-    def hello(self, session: Session, command: Ehlo | Helo | Lhlo) -> Decision:
+    def hello(self, session: ServerSession, command: Ehlo | Helo | Lhlo) -> Decision:
         """It says who it is.  A transaction that was under way is over.  RFC 5321 section 4.1.1.1."""
         return None
 
-    def verify(self, session: Session, question: Verify) -> Verdict:
+    def verify(self, session: ServerSession, question: Verify) -> Verdict:
         """Is this the password?  True, False, or a `Reply` that refuses for another reason.  RFC 4954 section 4."""
         return self._knows(question)
 
-    def mail(self, session: Session, command: Mail) -> Decision:
+    def mail(self, session: ServerSession, command: Mail) -> Decision:
         """A transaction begins.  RFC 5321 section 4.1.1.2."""
         return None
 
-    def rcpt(self, session: Session, command: Rcpt) -> Decision:
+    def rcpt(self, session: ServerSession, command: Rcpt) -> Decision:
         """One more recipient.  RFC 5321 section 4.1.1.3."""
         return None
 
-    def data(self, session: Session) -> Decision:
+    def data(self, session: ServerSession) -> Decision:
         """The content is about to come; a 4yz or 5yz reply declines it.  RFC 5321 section 4.1.1.4."""
         return None
 
-    def content(self, session: Session, data: bytes) -> Decision:
+    def content(self, session: ServerSession, data: bytes) -> Decision:
         """A piece of it, unstuffed; where it is cut means nothing.  A reply refuses the whole of it, at its end."""
         return None
 
-    def chunk(self, session: Session, command: Bdat) -> Decision:
+    def chunk(self, session: ServerSession, command: Bdat) -> Decision:
         """The octets of a BDAT are in; they came to `content`.  RFC 3030 section 2.
 
         The default asks `end_of_data` where it was the last one.
         """
         return self.end_of_data(session) if command.last else None
 
-    def end_of_data(self, session: Session) -> Decision:
+    def end_of_data(self, session: ServerSession) -> Decision:
         """The content is complete; a positive reply takes over the responsibility for it.  RFC 5321 section 6.1."""
         return None
 
-    def reset(self, session: Session) -> Decision:
+    def reset(self, session: ServerSession) -> Decision:
         """The transaction is given up.  RFC 5321 section 4.1.1.5."""
         return None
 
-    def quit(self, session: Session) -> Decision:
+    def quit(self, session: ServerSession) -> Decision:
         """The client leaves.  RFC 5321 section 4.1.1.10."""
         return None
 
-    def command(self, session: Session, command: Command) -> Decision:
+    def command(self, session: ServerSession, command: Command) -> Decision:
         """Any other command: NOOP, VRFY, EXPN, HELP, ETRN, STARTTLS, one that the engine does not know …"""
         return None
 
-    def bad_command(self, session: Session, event: BadCommand) -> Decision:
+    def bad_command(self, session: ServerSession, event: BadCommand) -> Decision:
         """A line that has to be refused; the default is ``event.reply``."""
         return None
 
@@ -186,7 +186,7 @@ class Turn:
         self._handler = core.handler
         inner = ServiceSession(core.service, secure=core.implicit_tls)
         channel = Channel(core.context, peer=named(peer), clock=clock, server_side=True)
-        self.session = Session(inner, channel, peer)
+        self.session = ServerSession(inner, channel, peer)
         self._on_event = core.on_event
         watch = flows.ignore if core.on_event is None else self._watch
         self.flow = channel.carry(_serving(inner, implicit_tls=core.implicit_tls, watch=watch))
@@ -228,7 +228,7 @@ def _serving(session: ServiceSession, *, implicit_tls: bool, watch: flows.Watche
     yield from flows.serve(session, watch)
 
 
-def _asked(handler: Handler, session: Session, subject: Subject) -> Any:
+def _asked(handler: Handler, session: ServerSession, subject: Subject) -> Any:
     match subject:
         case CommandReceived(command):
             return _asked_about(handler, session, command)
@@ -242,7 +242,7 @@ def _asked(handler: Handler, session: Session, subject: Subject) -> Any:
             raise TypeError(f"{subject!r} is nothing that a handler is asked about")
 
 
-def _asked_about(handler: Handler, session: Session, command: Command) -> Decision:
+def _asked_about(handler: Handler, session: ServerSession, command: Command) -> Decision:
     match command:
         case Connect():
             return handler.greeting(session)
@@ -296,7 +296,7 @@ class ServerCore:
     ``context``: certificate and key, as `ssl.SSLContext` has them.
     ``implicit_tls``: TLS comes before the greeting (RFC 8314 section 3.3).
     ``max_connections``: a client beyond them is told to try again later.
-    ``on_event``: sees every event, with its `Session`.
+    ``on_event``: sees every event, with its `ServerSession`.
     ``grace``: seconds that the sessions get at the end; they hear 421.
 
     Raises `LocalProtocolError` for what does not fit together; and OSError, on entering, where it cannot listen.
@@ -315,7 +315,7 @@ class ServerCore:
         context: ssl.SSLContext | None = None,
         implicit_tls: bool = False,
         max_connections: int = 100,
-        on_event: Callable[[Session, Event], object] | None = None,
+        on_event: Callable[[ServerSession, Event], object] | None = None,
         grace: float = 5.0,
     ) -> None:
         if service is None:

@@ -93,8 +93,11 @@ CASES = {
     "closed without a greeting": Case(
         steps=(Close(),), code=ErrorCode.CLOSED_BY_PEER, stage=Stage.GREETING, retryable=True
     ),
-    "reset without a greeting": Case(
-        steps=(Reset(),), code=ErrorCode.CLOSED_BY_PEER, stage=Stage.GREETING, retryable=True
+    "reset within the greeting": Case(
+        steps=(SayPieces([b"220-mx.example\r\n", b"220-"], 0.05), Reset()),
+        code=ErrorCode.CLOSED_BY_PEER,
+        stage=Stage.GREETING,
+        retryable=True,
     ),
     "closed within the greeting": Case(
         steps=(Say(b"220-mx.exam"), Close()), code=ErrorCode.PROTOCOL_ERROR, stage=Stage.GREETING

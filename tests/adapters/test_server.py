@@ -35,7 +35,7 @@ from smtpproto import (
     Verify,
     Vrfy,
 )
-from smtpproto_adapters.server import Decision, Handler, Session, Verdict
+from smtpproto_adapters.server import Decision, Handler, ServerSession, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -211,10 +211,10 @@ def test_unix_socket_of_another_server_is_not_taken_away(backend: Backend, tmp_p
 def test_ipv6(backend: Backend, server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
     if not has_ipv6():
         pytest.skip("there is no ::1 here")
-    seen: list[Session] = []
+    seen: list[ServerSession] = []
 
     class Watch(Handler):
-        def hello(self, session: Session, command: object) -> Decision:
+        def hello(self, session: ServerSession, command: object) -> Decision:
             seen.append(session)
             return None
 
@@ -259,51 +259,51 @@ class Recording(Handler):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[str] = []
-        self.session: Session | None = None
+        self.session: ServerSession | None = None
 
-    def note(self, name: str, session: Session) -> Reply | None:
+    def note(self, name: str, session: ServerSession) -> Reply | None:
         self.session = session
         self.calls.append(name)
         return None
 
-    def greeting(self, session: Session) -> Decision:
+    def greeting(self, session: ServerSession) -> Decision:
         return self.note("greeting", session)
 
-    def hello(self, session: Session, command: object) -> Decision:
+    def hello(self, session: ServerSession, command: object) -> Decision:
         return self.note("hello", session)
 
-    def mail(self, session: Session, command: Mail) -> Decision:
+    def mail(self, session: ServerSession, command: Mail) -> Decision:
         return self.note(f"mail {command.reverse_path}", session)
 
-    def rcpt(self, session: Session, command: Rcpt) -> Decision:
+    def rcpt(self, session: ServerSession, command: Rcpt) -> Decision:
         self.note(f"rcpt {command.forward_path}", session)
         return Reply(550, "5.1.1 no such user") if command.forward_path.startswith("nobody") else None
 
-    def data(self, session: Session) -> Decision:
+    def data(self, session: ServerSession) -> Decision:
         return self.note("data", session)
 
-    def content(self, session: Session, data: bytes) -> Decision:
+    def content(self, session: ServerSession, data: bytes) -> Decision:
         return self.note(f"content {data.decode()}", session)
 
-    def chunk(self, session: Session, command: Bdat) -> Decision:
+    def chunk(self, session: ServerSession, command: Bdat) -> Decision:
         self.note(f"chunk {command.size}", session)
         return super().chunk(session, command)
 
-    def end_of_data(self, session: Session) -> Decision:
+    def end_of_data(self, session: ServerSession) -> Decision:
         self.note("end", session)
         return Reply(250, "2.0.0 taken")
 
-    def reset(self, session: Session) -> Decision:
+    def reset(self, session: ServerSession) -> Decision:
         return self.note("reset", session)
 
-    def quit(self, session: Session) -> Decision:
+    def quit(self, session: ServerSession) -> Decision:
         return self.note("quit", session)
 
-    def command(self, session: Session, command: Command) -> Decision:
+    def command(self, session: ServerSession, command: Command) -> Decision:
         self.note(f"command {type(command).__name__}", session)
         return Reply(250, "user@mx.example") if isinstance(command, Vrfy) else None
 
-    def bad_command(self, session: Session, event: BadCommand) -> Decision:
+    def bad_command(self, session: ServerSession, event: BadCommand) -> Decision:
         return self.note(f"bad {event.reply.code}", session)
 
 
@@ -338,10 +338,10 @@ def test_handler_is_asked_about_everything(backend: Backend) -> None:
 class Awaited(Handler):
     """The same decisions, but they take their time."""
 
-    async def mail(self, session: Session, command: Mail) -> Reply | None:
+    async def mail(self, session: ServerSession, command: Mail) -> Reply | None:
         return Reply(550, "5.7.1 not you") if command.reverse_path.startswith("bad") else None
 
-    async def verify(self, session: Session, question: Verify) -> bool:
+    async def verify(self, session: ServerSession, question: Verify) -> bool:
         return question.password == "right"
 
 
@@ -361,7 +361,9 @@ def test_async_handler(backend: Backend, server_context: ssl.SSLContext, client_
                 assert (await client.authenticate("me", "right")).code == 235
 
     if backend.name == "blocking":
-        with pytest.raises(LocalProtocolError, match=r"Awaited\.mail is async: use the server of asyncio or trio"):
+        with pytest.raises(
+            LocalProtocolError, match=r"Awaited\.(mail|verify) is async: use the server of asyncio or trio"
+        ):
             backend.serve(Awaited(), **options)
     else:
         backend.run(scenario)
@@ -371,10 +373,10 @@ def test_async_handler(backend: Backend, server_context: ssl.SSLContext, client_
 def test_identity_and_tls_are_facts_of_the_session(
     backend: Backend, server_context: ssl.SSLContext, client_context: ssl.SSLContext
 ) -> None:
-    seen: list[Session] = []
+    seen: list[ServerSession] = []
 
     class Watch(Handler):
-        def mail(self, session: Session, command: Mail) -> Decision:
+        def mail(self, session: ServerSession, command: Mail) -> Decision:
             seen.append(session)
             return None
 
@@ -411,22 +413,22 @@ class Failing(Handler):
             raise RuntimeError(f"in {where}")
         return None
 
-    def greeting(self, session: Session) -> Decision:
+    def greeting(self, session: ServerSession) -> Decision:
         return self.fail("greeting")
 
-    def rcpt(self, session: Session, command: Rcpt) -> Decision:
+    def rcpt(self, session: ServerSession, command: Rcpt) -> Decision:
         return self.fail("rcpt")
 
-    def content(self, session: Session, data: bytes) -> Decision:
+    def content(self, session: ServerSession, data: bytes) -> Decision:
         return self.fail("content")
 
-    def end_of_data(self, session: Session) -> Decision:
+    def end_of_data(self, session: ServerSession) -> Decision:
         return self.fail("end")
 
-    def bad_command(self, session: Session, event: BadCommand) -> Decision:
+    def bad_command(self, session: ServerSession, event: BadCommand) -> Decision:
         return self.fail("bad")
 
-    def verify(self, session: Session, question: Verify) -> Verdict:
+    def verify(self, session: ServerSession, question: Verify) -> Verdict:
         self.fail("verify")
         return True
 
@@ -473,10 +475,10 @@ def test_exception_at_the_greeting(backend: Backend, complaints: Complaints) -> 
 @pytest.mark.parametrize("answer", [True, "250 ok", 250, b"250 ok"])
 def test_answer_that_is_none(backend: Backend, complaints: Complaints, answer: Any) -> None:
     class Wrong(Handler):
-        def reset(self, session: Session) -> Decision:
+        def reset(self, session: ServerSession) -> Decision:
             return answer  # type: ignore[no-any-return]
 
-        def verify(self, session: Session, question: Verify) -> Verdict:
+        def verify(self, session: ServerSession, question: Verify) -> Verdict:
             return None  # type: ignore[return-value]
 
     def work(server: AnyServer) -> None:
@@ -494,7 +496,7 @@ def test_reply_that_has_no_place(backend: Backend, complaints: Complaints) -> No
     """354 to RSET: the client is told 421, and the next one is served."""
 
     class Wrong(Handler):
-        def reset(self, session: Session) -> Decision:
+        def reset(self, session: ServerSession) -> Decision:
             return Reply(354, "go on")
 
     def work(server: AnyServer) -> None:
@@ -512,7 +514,7 @@ def test_async_answer_of_a_method_that_is_not_async(complaints: Complaints) -> N
     """It cannot be seen beforehand."""
 
     class Hidden(Handler):
-        def reset(self, session: Session) -> Decision:
+        def reset(self, session: ServerSession) -> Decision:
             return self.later()
 
         async def later(self) -> Reply | None:
@@ -525,9 +527,9 @@ def test_async_answer_of_a_method_that_is_not_async(complaints: Complaints) -> N
 
 
 def test_watcher(backend: Backend) -> None:
-    seen: list[tuple[Session, Event]] = []
+    seen: list[tuple[ServerSession, Event]] = []
 
-    def on_event(session: Session, event: Event) -> None:
+    def on_event(session: ServerSession, event: Event) -> None:
         seen.append((session, event))
 
     def work(server: AnyServer) -> None:
@@ -638,7 +640,7 @@ def test_line_that_is_too_long(backend: Backend) -> None:
 
 
 class Talkative(Handler):
-    def command(self, session: Session, command: Command) -> Decision:
+    def command(self, session: ServerSession, command: Command) -> Decision:
         return Reply(250, ["x" * 500] * 4)
 
 
@@ -798,7 +800,7 @@ def test_handler_that_does_not_return_blocking() -> None:
     go = threading.Event()
 
     class Stuck(Handler):
-        def reset(self, session: Session) -> Decision:
+        def reset(self, session: ServerSession) -> Decision:
             go.wait(10)
             return None
 
@@ -849,7 +851,7 @@ def test_address_that_cannot_be_listened_at(backend: Backend) -> None:
 
 def test_refusal_of_starttls_by_the_handler(backend: Backend, server_context: ssl.SSLContext) -> None:
     class NoTls(Handler):
-        def command(self, session: Session, command: Command) -> Decision:
+        def command(self, session: ServerSession, command: Command) -> Decision:
             return Reply(454, "4.7.0 not now") if isinstance(command, StartTls) else None
 
     async def scenario() -> None:
