@@ -27,8 +27,8 @@ REPLY_LINE = 512
 class Limits(Value):
     """What a peer may make the engine keep.  Going past one of them is a `RemoteProtocolError`."""
 
-    __slots__ = ("command_line", "outstanding", "recipients", "reply_line", "reply_lines", "reply_octets")
     __match_args__ = ("command_line", "outstanding", "recipients", "reply_line", "reply_lines", "reply_octets")
+    __slots__ = __match_args__
 
     command_line: int
     """Octets in one command line that a server reads.  RFC 4954 section 4 wants 12288 for AUTH; a line that is
@@ -73,19 +73,6 @@ class Timeouts(Value):
     ``None`` waits for ever.
     """
 
-    __slots__ = (
-        "dial",
-        "tls",
-        "greeting",
-        "hello",
-        "mail",
-        "rcpt",
-        "data_initiation",
-        "data_block",
-        "data_termination",
-        "other",
-        "server",
-    )
     __match_args__ = (
         "dial",
         "tls",
@@ -99,6 +86,7 @@ class Timeouts(Value):
         "other",
         "server",
     )
+    __slots__ = __match_args__
 
     dial: float | None
     """Making the connection, all addresses of the host together.  Postfix: 30."""

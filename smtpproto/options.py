@@ -82,8 +82,8 @@ def invalid_argument(message: str) -> ConnectFailed:
 class Target(Value):
     """Options with every default settled: what to dial, and what to do there."""
 
-    __slots__ = ("host", "port", "path", "host_name", "security", "extended", "lmtp")
     __match_args__ = ("host", "port", "path", "host_name", "security", "extended", "lmtp")
+    __slots__ = __match_args__
 
     host: str
     """What to dial: a name or an IP address; empty with ``path``."""
@@ -153,28 +153,6 @@ class ConnectOptions(Value):
         Extension keywords to ignore, for a server that offers what it cannot do.
     """
 
-    __slots__ = (
-        "host",
-        "port",
-        "host_name",
-        "host_address",
-        "path",
-        "username",
-        "password",
-        "token",
-        "authorization_id",
-        "authenticate",
-        "mechanisms",
-        "allow_plaintext_auth",
-        "security",
-        "extended",
-        "lmtp",
-        "timeout",
-        "timeouts",
-        "client_name",
-        "mask",
-        "limits",
-    )
     __match_args__ = (
         "host",
         "port",
@@ -197,6 +175,7 @@ class ConnectOptions(Value):
         "mask",
         "limits",
     )
+    __slots__ = __match_args__
     _secret = frozenset({"password", "token"})
 
     host: str | None

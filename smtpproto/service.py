@@ -57,19 +57,6 @@ class Service(Value):
     does not count.
     """
 
-    __slots__ = (
-        "host_name",
-        "extensions",
-        "starttls",
-        "mechanisms",
-        "allow_plaintext_auth",
-        "require_tls",
-        "require_auth",
-        "lmtp",
-        "max_errors",
-        "limits",
-        "timeouts",
-    )
     __match_args__ = (
         "host_name",
         "extensions",
@@ -83,6 +70,7 @@ class Service(Value):
         "limits",
         "timeouts",
     )
+    __slots__ = __match_args__
 
     host_name: str
     extensions: Extensions
