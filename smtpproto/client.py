@@ -24,6 +24,7 @@ from .commands import (
     Lhlo,
     Mail,
     Rcpt,
+    Rset,
     StartTls,
 )
 from .connection import AUTH_KINDS, Connection, Role
@@ -54,6 +55,10 @@ from .states import CLOSED, DATA, FAILED, SERVICE_CLOSING, TLS, Kind, LastBdat, 
 
 _MAY_COME_UNASKED: Final = frozenset(b"45")
 _UNASKED: Final = "a reply that no command asked for"
+
+# Most replies of a transaction are to these, and mean what they say: nothing is learned from them.
+_SAY_NO_MORE: Final[frozenset[Kind]] = frozenset({Mail, Rcpt, EndOfData, Bdat, LastBdat, Rset})
+_SAY_MORE: Final = frozenset({SERVICE_CLOSING, 530})
 
 _TIMEOUT_OF: Final[Mapping[Kind, str]] = {
     Connect: "greeting",
@@ -148,13 +153,14 @@ class ClientConnection(Connection, role=Role.CLIENT):
         if objection is not None:
             raise LocalProtocolError(objection)
         data = bytes(message)
-        if isinstance(message, EndOfData):
+        kind = kind_of(message)
+        if kind is EndOfData:
             data = self._end_of_content()
         elif isinstance(message, Bdat):
             self._chunk_left = message.size
         if self._lines:
             self._remember_position()
-        self._session.command(message)
+        self._session.add(message, kind)
         self._sent += 1
         return data
 
@@ -195,7 +201,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
         while True:
             if not parser.in_progress:
                 self._reply_position = lines.consumed
-                if lines and lines.first() not in _MAY_COME_UNASKED and self._is_unsolicited():
+                if self._is_unsolicited() and lines and lines.first() not in _MAY_COME_UNASKED:
                     raise RemoteProtocolError(_UNASKED, lines.peek(256))
             line = lines.next_line()
             if line is None:
@@ -216,14 +222,16 @@ class ClientConnection(Connection, role=Role.CLIENT):
         session = self._session
         if self._is_unsolicited():
             return self._unsolicited(reply)
-        waiting = session.waiting
-        recipient = self._recipient()
+        recipient = self._recipient() if self._recipients else None
         try:
             command, kind, _ = session.reply(reply.code)
         except LocalProtocolError as error:
             raise RemoteProtocolError(str(error), bytes(reply)) from None
-        if session.waiting != waiting and self._sent_behind:
+        if self._sent_behind:
             self._forget_position(self._sent_behind)
+        if kind in _SAY_NO_MORE and reply.code not in _SAY_MORE and not self.lmtp:
+            self._last_reply = reply
+            return ReplyReceived(command, reply)
         self._replied(command, kind, reply)
         self._note_recipient(command, reply)
         if recipient is not None and reply.code != SERVICE_CLOSING:
@@ -265,7 +273,8 @@ class ClientConnection(Connection, role=Role.CLIENT):
     def _recipient(self) -> str | None:
         """LMTP: whose turn it is to get a reply for the end of the content.  RFC 2033 section 4.2."""
         session = self._session
-        if self._recipients and session.state is not FAILED and session.first[1] in (EndOfData, LastBdat):
+        if session.state is not FAILED and session.first[1] in (EndOfData, LastBdat):
+            assert self._recipients
             return self._recipients.popleft()
         return None
 

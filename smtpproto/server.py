@@ -168,7 +168,8 @@ class ServerConnection(Connection, role=Role.SERVER):
         except BadSyntax as error:
             if error.fatal:
                 raise RemoteProtocolError(error.text, line, error.code) from None
-            session.bad_command(AuthResponse(None) if session.state is AUTH else BadLine())
+            unread: Command = AuthResponse(None) if session.state is AUTH else BadLine()
+            session.add(unread, kind_of(unread))
             return BadCommand(line, Reply(error.code, f"{error.status} {error.text}"))
         refusal = self._refusal(command, kind_of(command))
         bad = None if refusal is None else BadCommand(line, refusal, command)
@@ -182,7 +183,7 @@ class ServerConnection(Connection, role=Role.SERVER):
 
     def _received(self, command: Command, bad: BadCommand | None) -> Event:
         if bad is not None:
-            self._session.bad_command(command)
+            self._session.add(command, kind_of(command))
             return bad
         self._session.command(command)
         return CommandReceived(command)

@@ -230,6 +230,8 @@ TRANSACTION_STATES: Final[frozenset[State]] = frozenset({MAIL, RCPT, DATA, BDAT,
 _DEALT_WITH: Final = 64
 """So many answered commands are worth being dropped while others wait."""
 
+_ENDS_CONTENT: Final[frozenset[Kind]] = frozenset({EndOfData, LastBdat})
+
 _NO_ROW: Final[Row] = MappingProxyType({})
 _NO_ROWS: Final[Mapping[Kind, Row]] = MappingProxyType({})
 
@@ -273,7 +275,7 @@ class Session:
         self._answered = 0
         self._owed = 0
         self.predicted = START
-        self._push(Connect(), Connect)  # the greeting answers this
+        self.add(Connect(), Connect)  # the greeting answers this
 
     @property
     def lmtp(self) -> bool:
@@ -319,11 +321,12 @@ class Session:
         objection = self.objection(kind, pipelining=pipelining)
         if objection is not None:
             raise LocalProtocolError(objection)
-        self._push(command, kind)
+        self.add(command, kind)
 
-    def bad_command(self, command: Command) -> None:
-        """A server received what it has to refuse, out of sequence or otherwise: it owes a reply all the same."""
-        self._push(command, kind_of(command))
+    def add(self, command: Command, kind: Kind) -> None:
+        """As `command`, for one that was judged already, or that a server refuses: it owes a reply all the same."""
+        self.predicted = self._success(self.predicted, kind)
+        self._queue.append((command, kind, self.predicted))
 
     def reply(self, code: int) -> tuple[Command, Kind, State]:
         """A reply came (client) or was given (server): the command that it answers, its kind, the state before.
@@ -341,7 +344,7 @@ class Session:
             self.close()
             return command, kind, before
         after = self._next_state(kind, code)
-        if self._owes_more(kind):
+        if kind in _ENDS_CONTENT and self._owes_more(kind):
             return command, kind, before
         self._pop()
         self._enter(after, kind, code)
@@ -378,7 +381,7 @@ class Session:
 
     def _owes_more(self, kind: Kind) -> bool:
         """LMTP: the end of the content owes one reply for each accepted recipient.  RFC 2033 section 4.2."""
-        if not self.lmtp or not (kind is EndOfData or (kind is LastBdat and self.state is not FAILED)):
+        if not self.lmtp or (kind is LastBdat and self.state is FAILED):
             return False
         owed = self._owed or self.accepted or 1  # a last chunk without a recipient is refused once
         self._owed = owed - 1
@@ -393,10 +396,6 @@ class Session:
 
     def _entries(self) -> Iterator[tuple[Command, Kind, State]]:
         return (self._queue[i] for i in range(self._answered, len(self._queue)))
-
-    def _push(self, command: Command, kind: Kind) -> None:
-        self.predicted = self._success(self.predicted, kind)
-        self._queue.append((command, kind, self.predicted))
 
     def _pop(self) -> None:
         self._answered += 1

@@ -204,7 +204,7 @@ def test_every_row_is_taken_and_every_other_reply_is_refused(
 ) -> None:
     for kind, code in itertools.product(SAMPLES, CODES):
         session = session_in(state, lmtp=lmtp)
-        session.bad_command(SAMPLES[kind])  # also what may not come: a server has to answer it
+        session.add(SAMPLES[kind], kind_of(SAMPLES[kind]))  # also what may not come: a server has to answer it
         after = expected_after(table, late, state, kind, code)
         before = look(session)
         if after is None:
@@ -472,7 +472,7 @@ def test_lmtp_owes_a_reply_for_each_recipient(end: Command, codes: list[int], re
 def test_lmtp_counts_anew_after_a_last_chunk_that_had_no_recipient() -> None:
     session = session_in(State.READY, lmtp=True)
     for code, command in [(250, Mail("")), (550, Rcpt("b@y.example")), (503, Bdat(0, last=True))]:
-        session.bad_command(command)
+        session.add(command, kind_of(command))
         session.reply(code)
         assert not session.is_waiting
     for command in (Mail(""), Rcpt("b@y.example"), Rcpt("c@y.example"), Bdat(0, last=True)):
@@ -552,7 +552,7 @@ def test_predicted_is_the_fold_of_what_is_expected(lmtp: bool, draw: st.DataObje
         assert one.predicted is naive_fold(one, table)
         # No session knows which role it plays: whoever is told the same comes to the same.
         if isinstance(action, Command):
-            other.bad_command(action)
+            other.add(action, kind_of(action))
         else:
             other.reply(action)
         assert look(one) == look(other)
@@ -604,7 +604,7 @@ def test_prediction_takes_a_bounded_number_of_steps_for_each_command(group: list
     session.command(Ehlo("me.example"))
     session.reply(250)
     for command in group:
-        session.bad_command(command)
+        session.add(command, kind_of(command))
     while session.is_waiting:
         code = draw.draw(st.sampled_from([250, 550]))
         try:

@@ -54,7 +54,7 @@ class _Envelope(Command):
 
     @property
     def needed_extensions(self) -> tuple[tuple[str, str], ...]:
-        return tuple(row.needed(value) for row, value in self._used)
+        return tuple([row.needed(value) for row, value in self._used]) if self._used else ()
 
     def _parameters(self) -> str:
         known = "".join(row.format(value) for row, value in self._used)
@@ -210,6 +210,8 @@ class Rcpt(_Envelope):
 
     @property
     def needed_extensions(self) -> tuple[tuple[str, str], ...]:
+        if not self._used and not self.other and self.forward_path.isascii():
+            return ()
         needed = super().needed_extensions
         return needed if self._line().isascii() else (*needed, ("SMTPUTF8", "what is not ASCII"))
 
