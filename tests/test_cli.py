@@ -868,7 +868,9 @@ def start(*argv: str, **settings: Any) -> subprocess.Popen[str]:
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     environment["PYTHONIOENCODING"] = "utf-8"
     environment.update(settings)
-    code = "import sys; from smtpproto_adapters.cli import main; sys.exit(main())"
+    # Whoever runs the tests in the background may have them, and what they start, ignore SIGINT.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heed}; import sys; from smtpproto_adapters.cli import main; sys.exit(main())"
     return subprocess.Popen(
         [sys.executable, "-c", code, *argv],
         stdin=subprocess.DEVNULL,
