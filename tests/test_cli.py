@@ -500,6 +500,7 @@ def test_a_certificate_that_is_not_trusted(command: Command, server_context: ssl
     assert outcome.code is ErrorCode.CERTIFICATE_NOT_TRUSTED
     assert outcome.events == ["Greeting", "EhloReply", "StartTlsReady"]
     assert "not trusted" in outcome.complaint
+    assert "--ca" in outcome.complaint
 
 
 def test_a_certificate_for_another_host(command: Command, server_context: ssl.SSLContext, ca: str) -> None:
@@ -507,6 +508,7 @@ def test_a_certificate_for_another_host(command: Command, server_context: ssl.SS
         outcome = command.connect(server, "--security", "implicit", "--ca", ca, "--host-name", "other.example")
     assert outcome.code is ErrorCode.WRONG_HOST_NAME
     assert "another host" in outcome.complaint
+    assert "--host-name" in outcome.complaint
 
 
 @pytest.mark.parametrize("json_wanted", [False, True])

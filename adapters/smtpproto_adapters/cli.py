@@ -72,7 +72,7 @@ def _connect(arguments: argparse.Namespace) -> int:
     except ConnectFailed as failure:
         sentence = trace.end(failure)
         if not arguments.json:
-            _complain(sentence)
+            _complain("; ".join(filter(None, (sentence, HINTS.get(failure.code)))))
         return int(failure.code)
     trace.end(None)
     return int(ErrorCode.SUCCESS)
@@ -142,6 +142,13 @@ RUNNERS: Final = {"blocking": _run_blocking, "asyncio": _run_asyncio, "trio": _r
 
 
 # Saying what is wrong ----------------------------------------------------------------------------------------------
+
+HINTS: Final = {
+    ErrorCode.CERTIFICATE_NOT_TRUSTED: "--ca FILE says whom to trust instead of the system's authorities",
+    ErrorCode.WRONG_HOST_NAME: "--host-name NAME says for whom it has to be",
+    ErrorCode.PLAINTEXT_AUTHENTICATION_FORBIDDEN: "see --security and --allow-plaintext-auth",
+}
+"""What to do about it, where an option is the answer."""
 
 EXTRAS: Final = {"rich": "cli", "trio": "trio", "trustme": "testing"}
 
