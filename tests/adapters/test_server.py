@@ -586,6 +586,18 @@ def test_client_that_vanishes(backend: Backend, complaints: Complaints, reset: b
     assert complaints.errors == []
 
 
+def test_client_that_says_all_and_closes_its_half(backend: Backend) -> None:
+    """It hears the answers all the same."""
+
+    def work(server: AnyServer) -> None:
+        with talk(server) as client:
+            client.say(b"EHLO me.example\r\nNOOP\r\nNOOP\r\n")
+            client.socket.shutdown(socket.SHUT_WR)
+            assert [client.reply() for _ in range(5)] == [220, 250, 250, 250, 0]
+
+    with_server(backend, Handler(), work)
+
+
 @pytest.mark.rfc("3207", "4.2")
 @pytest.mark.parametrize("apart", [True, False])
 def test_commands_injected_behind_starttls(
