@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
 from types import TracebackType
 from typing import Any, Self, cast
@@ -16,17 +16,25 @@ from smtpproto.flows import ShutDown
 
 from .client import AsyncClient
 from .server import ServerCore
-from .transport import ATTEMPT_DELAY, CLOSE_SECONDS, address_of, has_something, literal_of, no_address, run_async
+from .transport import (
+    ACCEPT_PAUSE,
+    ATTEMPT_DELAY,
+    CLOSE_SECONDS,
+    Address,
+    address_of,
+    has_something,
+    literal_of,
+    no_address,
+    run_async,
+)
 
 
 class Stream(asyncio.Protocol):
     """What is between asyncio and one connection: no more than one read is ever kept, and a write waits for its end."""
 
-    def __init__(self, on_made: Callable[[Stream], object] | None = None) -> None:
-        self._on_made = on_made
+    def __init__(self) -> None:
         self._read = bytearray()
         self._ended = False
-        self._shutting_down = False
         self._error: Exception | None = None
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
@@ -38,8 +46,6 @@ class Stream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(0)
-        if self._on_made is not None:
-            self._on_made(self)
 
     def data_received(self, data: bytes) -> None:
         self._read += data
@@ -63,24 +69,20 @@ class Stream(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    def shut_down(self) -> None:
-        """Let the flow come to its end as soon as it waits."""
-        self._shutting_down = True
+    def wake(self) -> None:
+        """Let `receive` return, with nothing."""
         self._readable.set()
 
     async def send(self, data: bytes, timeout: float | None) -> None:
-        self._check()
         self.transport.write(data)
         async with asyncio.timeout(timeout):
             await self._writable.wait()
-        self._check()
-
-    def _check(self) -> None:
-        if self._lost.is_set():
+        if self.transport.is_closing():
+            await self._lost.wait()
             raise self._error or ConnectionAbortedError("it was closed by this side")
 
     async def receive(self, timeout: float | None) -> bytes:
-        if not (self._read or self._ended or self._shutting_down):
+        if not (self._read or self._ended):
             if timeout == 0:
                 if not has_something(self.transport.get_extra_info("socket").fileno()):
                     raise TimeoutError
@@ -89,15 +91,11 @@ class Stream(asyncio.Protocol):
             self.transport.resume_reading()
             async with asyncio.timeout(timeout):
                 await self._readable.wait()
-        if self._shutting_down:
-            raise ShutDown
-        if self._read:
-            data = bytes(self._read)
-            self._read.clear()
-            return data
-        if self._error is not None:
+        if not self._read and self._error is not None:
             raise self._error
-        return b""
+        data = bytes(self._read)
+        self._read.clear()
+        return data
 
     async def close(self) -> None:
         self.transport.close()
@@ -121,55 +119,82 @@ class Wire:
     def __init__(self, given: socket.socket | None = None) -> None:
         self._given = given
         self._stream: Stream | None = None
-
-    @classmethod
-    def of(cls, stream: Stream) -> Self:
-        """The wire of a stream that is connected already."""
-        wire = cls()
-        wire._stream = stream
-        return wire
+        self._shutting_down = False
 
     @property
     def is_open(self) -> bool:
         return self._stream is not None
 
     async def dial(self, host: str, port: int, path: str | None, timeout: float | None) -> AddressLiteral | None:
-        await self.abort()
-        given, self._given = self._given, None
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(timeout):
-            if path is not None and given is None:
-                _, stream = await loop.create_unix_connection(Stream, path)
-            else:
-                sock = given or await _connected_to_any(host, port)
-                _, stream = await loop.create_connection(Stream, sock=sock)
-        self._stream = stream
+        if self._given is None:
+            await self.abort()
+            async with asyncio.timeout(timeout):
+                self._given = await (_connected_to_any(host, port) if path is None else _connected_to(path))
+        stream = await self.adopt()
         return literal_of(stream.transport.get_extra_info("sockname"))
+
+    async def adopt(self) -> Stream:
+        """Use the socket that is connected already."""
+        assert self._given is not None
+        _, stream = await asyncio.get_running_loop().connect_accepted_socket(Stream, self._given)
+        self._given, self._stream = None, stream
+        return stream
+
+    async def send(self, data: bytes, timeout: float | None) -> None:
+        await self._connected().send(data, timeout)
+
+    async def receive(self, timeout: float | None) -> bytes:
+        data = b"" if self._shutting_down else await self._connected().receive(timeout)
+        if self._shutting_down:
+            raise ShutDown
+        return data
+
+    async def half_close(self) -> None:
+        self._connected().transport.write_eof()
+
+    async def close(self) -> None:
+        stream = self._let_go()
+        if stream is not None:
+            await stream.close()
+
+    async def abort(self) -> None:
+        """Close at once; a task that reads or writes is woken."""
+        stream = self._let_go()
+        if stream is not None:
+            await stream.abort()
+
+    def cut(self) -> None:
+        """The same, without waiting until it is done."""
+        stream = self._let_go()
+        if stream is not None:
+            stream.transport.abort()
+
+    def shut_down(self) -> None:
+        """Let the flow come to its end as soon as it waits."""
+        self._shutting_down = True
+        if self._stream is not None:
+            self._stream.wake()
 
     def _connected(self) -> Stream:
         if self._stream is None:
             raise ConnectionAbortedError("it was closed by this side")
         return self._stream
 
-    async def send(self, data: bytes, timeout: float | None) -> None:
-        await self._connected().send(data, timeout)
-
-    async def receive(self, timeout: float | None) -> bytes:
-        return await self._connected().receive(timeout)
-
-    async def half_close(self) -> None:
-        self._connected().transport.write_eof()
-
-    async def close(self) -> None:
+    def _let_go(self) -> Stream | None:
         stream, self._stream = self._stream, None
-        if stream is not None:
-            await stream.close()
+        given, self._given = self._given, None
+        if given is not None:
+            given.close()
+        return stream
 
-    async def abort(self) -> None:
-        """Close at once; a task that reads or writes is woken."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            await stream.abort()
+
+async def _connected_to(path: str) -> socket.socket:
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, path)
+        stack.pop_all()
+    return sock
 
 
 async def _connected_to_any(host: str, port: int) -> socket.socket:
@@ -229,14 +254,12 @@ class Server(ServerCore):
     __doc__ = ServerCore.__doc__
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        self._sessions: dict[asyncio.Task[None], Stream] = {}
+        self._sessions: dict[asyncio.Task[None], Wire] = {}
         self._listener = self._listen()
+        self._listener.socket.setblocking(False)
+        self._pause: asyncio.TimerHandle | None = None
         try:
-            self._server = await loop.create_server(
-                lambda: Stream(self._accepted), sock=self._listener.socket, start_serving=False
-            )
-            await self._server.start_serving()
+            self._wait_for_clients()
         except BaseException:
             self._listener.close()
             raise
@@ -245,12 +268,12 @@ class Server(ServerCore):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._server.close()
+        self._wait_no_more()
         self._listener.close()
         sessions = self._sessions
         try:
-            for stream in sessions.values():
-                stream.shut_down()
+            for wire in sessions.values():
+                wire.shut_down()
             if sessions and kind is None:
                 await asyncio.wait(sessions, timeout=self.grace)
         finally:
@@ -259,24 +282,39 @@ class Server(ServerCore):
             if sessions:
                 await asyncio.wait(sessions)
 
-    def _accepted(self, stream: Stream) -> None:
-        if self._server.is_serving():
-            task = asyncio.get_running_loop().create_task(self._serve(stream))
-            self._sessions[task] = stream
-            task.add_done_callback(self._ended)
-        else:
-            stream.transport.abort()
+    # `asyncio.loop.create_server` would do this, but leaves the sockets open that it accepts while it is being closed.
+
+    def _wait_for_clients(self) -> None:
+        asyncio.get_running_loop().add_reader(self._listener.socket, self._accept)
+
+    def _wait_no_more(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._listener.socket)
+        if self._pause is not None:
+            self._pause.cancel()
+
+    def _accept(self) -> None:
+        try:
+            sock, name = self._listener.socket.accept()
+        except BlockingIOError:
+            return  # the client has gone already
+        except OSError:
+            self._wait_no_more()  # for a file descriptor to become free
+            self._pause = asyncio.get_running_loop().call_later(ACCEPT_PAUSE, self._wait_for_clients)
+            return
+        wire = Wire(sock)
+        task = asyncio.get_running_loop().create_task(self._serve(wire, address_of(name)))
+        self._sessions[task] = wire
+        task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._sessions.pop(task).transport.abort()  # it may have been cancelled before it began
+        self._sessions.pop(task).cut()  # the task may have been cancelled before it began
 
-    async def _serve(self, stream: Stream) -> None:
-        wire = Wire.of(stream)
+    async def _serve(self, wire: Wire, peer: Address) -> None:
         try:
+            await wire.adopt()
             if len(self._sessions) > self.max_connections:
                 await run_async(wire, self._turned_away())
             else:
-                peer = address_of(stream.transport.get_extra_info("peername"))
                 await self._converse_async(wire, peer, time.monotonic)
         finally:
             await wire.abort()

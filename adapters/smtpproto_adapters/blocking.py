@@ -27,7 +27,7 @@ from smtpproto.flows import Flow, ShutDown
 
 from .client import ClientCore, Mechanisms, Token
 from .server import ServerCore
-from .transport import CLOSE_SECONDS, READ_SIZE, Address, address_of, literal_of, named, no_address, run
+from .transport import ACCEPT_PAUSE, CLOSE_SECONDS, READ_SIZE, Address, address_of, literal_of, named, no_address, run
 
 T = TypeVar("T")
 
@@ -52,9 +52,10 @@ class Wire:
         return self._socket is not None
 
     def dial(self, host: str, port: int, path: str | None, timeout: float | None) -> AddressLiteral | None:
+        given, self._given = self._given, None
         self.close()
-        if self._given is not None:
-            self._socket, self._given = self._given, None
+        if given is not None:
+            self._socket = given
         elif path is not None:
             self._socket = _connected(socket.AF_UNIX, path, timeout)
         else:
@@ -74,9 +75,10 @@ class Wire:
         self._within(None).shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        sock, self._socket = self._socket, None
-        if sock is not None:
-            sock.close()
+        for sock in (self._socket, self._given):
+            if sock is not None:
+                sock.close()
+        self._socket = self._given = None
 
     def cut(self) -> None:
         """End it at once; another thread that reads or writes is woken, and finds it ended."""
@@ -251,7 +253,7 @@ class Server(ServerCore):
                 except BlockingIOError:
                     continue
                 except OSError:
-                    time.sleep(0.1)  # no file descriptor is free
+                    time.sleep(ACCEPT_PAUSE)  # for a file descriptor to become free
                 else:
                     self._accepted(Wire.of(sock), address_of(name))
 

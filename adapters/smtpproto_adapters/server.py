@@ -135,7 +135,11 @@ class Handler:
         return None
 
     def content(self, session: ServerSession, data: bytes) -> Decision:
-        """A piece of it, unstuffed; where it is cut means nothing.  A reply refuses the whole of it, at its end."""
+        """A piece of it, unstuffed; where it is cut means nothing.  A reply refuses the whole of it, at its end.
+
+        The default accepts it and keeps nothing: whoever takes real mail has to keep it here, and to answer for it in
+        `end_of_data`.
+        """
         return None
 
     def chunk(self, session: ServerSession, command: Bdat) -> Decision:

@@ -32,6 +32,9 @@ CLOSE_SECONDS = 1.0
 BACKLOG = 100
 """Connections that wait to be accepted."""
 
+ACCEPT_PAUSE = 0.1
+"""Seconds that a server which has no file descriptor left for a client waits for one."""
+
 ATTEMPT_DELAY = 0.25
 """Seconds until the next address of a host is tried beside the one before.  RFC 8305 section 5."""
 

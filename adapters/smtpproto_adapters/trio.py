@@ -48,10 +48,11 @@ class Wire:
         return self._stream is not None
 
     async def dial(self, host: str, port: int, path: str | None, timeout: float | None) -> AddressLiteral | None:
+        given, self._given = self._given, None
         await self.abort()
         with _within(timeout):
-            if self._given is not None:
-                self._stream, self._given = self._given, None
+            if given is not None:
+                self._stream = given
             elif path is not None:
                 self._stream = await trio.open_unix_socket(path)
             else:
@@ -92,9 +93,10 @@ class Wire:
 
     async def abort(self) -> None:
         """Close at once; a task that reads or writes is woken."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            await trio.aclose_forcefully(stream)
+        streams, self._stream, self._given = (self._stream, self._given), None, None
+        for stream in streams:
+            if stream is not None:
+                await trio.aclose_forcefully(stream)
 
     def shut_down(self) -> None:
         """Let the flow come to its end as soon as it waits."""

@@ -640,6 +640,17 @@ def test_connected_stream_is_closed_on_failure(backend: Backend) -> None:
         backend.run(scenario)
 
 
+def test_connected_stream_is_closed_where_the_options_make_no_sense(backend: Backend) -> None:
+    with ScriptedServer(ReadAll()) as server:
+
+        async def scenario() -> None:
+            stream = backend.stream(socket.create_connection((server.host, server.port)))
+            client = backend.client(stream=stream)
+            assert await client.connect_ex() is ErrorCode.INVALID_ARGUMENT
+
+        backend.run(scenario)
+
+
 def test_stream_of_trio_that_is_no_socket() -> None:
     """Any stream of trio's will do, such as one end of a pair in memory."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import ssl
@@ -36,6 +37,7 @@ from smtpproto import (
     Vrfy,
 )
 from smtpproto_adapters.server import Decision, Handler, ServerSession, Verdict
+from tests.adapters.backends import BACKENDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -57,6 +59,7 @@ class Talk:
         if context is not None:
             self.start_tls(context)
         self._read = b""
+        self.last = b""
 
     def start_tls(self, context: ssl.SSLContext) -> None:
         self.socket = context.wrap_socket(self.socket, server_hostname="localhost", suppress_ragged_eofs=False)
@@ -70,6 +73,7 @@ class Talk:
             line, end, rest = self._read.partition(b"\r\n")
             if end:
                 self._read = rest
+                self.last = line
                 if line[3:4] != b"-":
                     return int(line[:3])
                 continue
@@ -401,6 +405,25 @@ def test_identity_and_tls_are_facts_of_the_session(
     backend.run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("credentials", "question", "verdict"),
+    [
+        (None, Verify("user", "x"), False),
+        ({}, Verify("user", ""), False),
+        ({"user": "x"}, Verify("user", "x"), True),
+        ({"user": "x"}, Verify("user", "X"), False),
+        ({"user": "x"}, Verify("User", "x"), False),
+        ({"user": "x"}, Verify("user", "x", "user"), True),
+        ({"user": "x"}, Verify("user", "x", "boss"), False),
+        (str.upper, Verify("user", "USER"), True),
+        ({"user": "pässword"}, Verify("user", "pässword"), True),
+    ],
+)
+def test_credentials(credentials: Any, question: Verify, verdict: bool) -> None:
+    nobody: Any = None
+    assert Handler(credentials=credentials).verify(nobody, question) is verdict
+
+
 class Failing(Handler):
     """Raises where it is told to."""
 
@@ -685,6 +708,27 @@ def test_end_of_tls(backend: Backend, server_context: ssl.SSLContext, client_con
     with_server(backend, Handler(), work, context=server_context, implicit_tls=True)
 
 
+@pytest.mark.parametrize("backend", BACKENDS[:2], ids=["blocking", "asyncio"], indirect=True)
+def test_no_file_descriptor_left(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a moment: the server waits, and takes the client then.  (trio sees to that itself.)"""
+    real = socket.socket.accept
+    failures = [OSError(errno.EMFILE, "Too many open files")] * 2
+
+    def accept(listener: socket.socket) -> tuple[socket.socket, Any]:
+        if failures:
+            raise failures.pop()
+        return real(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", accept)
+
+    def work(server: AnyServer) -> None:
+        with talk(server) as client:
+            assert client.reply() == 220
+        assert not failures
+
+    with_server(backend, Handler(), work)
+
+
 def test_most_connections(backend: Backend) -> None:
     def work(server: AnyServer) -> None:
         with talk(server) as first, talk(server) as second:
@@ -744,6 +788,7 @@ def test_shutdown_with_open_sessions(
     assert time.monotonic() - begun < 3
     for client in talks:
         assert client.reply() == 421
+        assert b"shutting down" in client.last
         assert client.reply() == 0
         client.socket.close()
 
