@@ -148,7 +148,7 @@ class ConnectOptions(Value):
     ``timeout``
         Seconds for each wait; 0 waits for ever; None: ``timeouts``, which are the RFC's for each phase.
     ``client_name``
-        What to say in EHLO; None: the adapter finds the name of this host, or else its address literal.
+        What to say in EHLO; None: the address literal of this end of the connection (RFC 5321 section 4.1.4).
     ``mask``
         Extension keywords to ignore, for a server that offers what it cannot do.
     """

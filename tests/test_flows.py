@@ -942,6 +942,19 @@ def test_replies_to_a_group_are_gathered_and_written_when_the_input_runs_out() -
     assert run.codes == [220, 250, 250, 250, 250, 250, 354, 250, 250, 250, 221]
 
 
+def test_what_is_gathered_is_bounded() -> None:
+    """However many short commands come in one read, and however long the program's answers are."""
+    answer = Reply(250, "x" * 2000)
+    run = serve(
+        EHLO,
+        b"NOOP\r\n" * 1000 + b"QUIT\r\n",
+        answer=lambda asked: answer if asked == CommandReceived(Noop()) else None,
+    )
+    assert run.codes == [220, *[250] * 1001, 221]
+    assert max(map(len, run.sent)) < 80_000
+    assert len(run.sent) < 100
+
+
 @pytest.mark.rfc("5321", "4.1.1.4")
 @pytest.mark.parametrize("cut", CUTS, ids=["whole", "octets", "pieces"])
 def test_data_transaction(cut: Callable[[bytes], list[bytes]]) -> None:

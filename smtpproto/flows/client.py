@@ -79,7 +79,7 @@ def _connect_failed(connector: Connector, error: TransportError | RemoteProtocol
     if isinstance(error, RemoteProtocolError):
         message, code = f"the server does not keep to the protocol: {error}", ErrorCode.PROTOCOL_ERROR
     elif error.code is ErrorCode.TIMED_OUT:
-        message, code = f"timed out while {stage.value}", timed_out(stage)
+        message, code = f"timed out while {stage.value}: {error}", timed_out(stage)
     else:
         message, code = str(error), error.code
     if stage is Stage.AUTHENTICATION:

@@ -20,6 +20,9 @@ from smtpproto.states import CLOSED
 
 from .effects import Ask, Close, Flow, Receive, Send, ShutDown, StartTls, Watcher, ending, ignore
 
+_GATHERED = 65536
+"""Octets of replies that are gathered at most: many short commands in one read must not make us keep all answers."""
+
 _SHUTTING_DOWN = Reply(421, "4.3.2 the service is shutting down")
 _TOO_MANY_ERRORS = Reply(421, "4.7.0 too many errors")
 _TIMED_OUT = Reply(421, "4.4.2 waited too long, closing")
@@ -66,6 +69,7 @@ class _Server:
         self.connection = session.connection
         self.watch = watch
         self.out: list[bytes] = []
+        self.gathered = 0
         self.content_refusal: Reply | None = None
         self.speechless = False
         """Nothing that could be written would be read as a reply: TLS is due, or a write has failed midway."""
@@ -73,6 +77,8 @@ class _Server:
     def run(self) -> Flow[None]:
         yield from self._answer(CommandReceived(Connect()))
         while self.connection.state is not CLOSED:
+            if self.gathered > _GATHERED:
+                yield from self._flush()
             event = yield from self._next()
             if isinstance(event, ConnectionClosed):
                 return
@@ -119,6 +125,7 @@ class _Server:
         if self.out:
             data = b"".join(self.out)
             self.out.clear()
+            self.gathered = 0
             before, self.speechless = self.speechless, True
             yield Send(data, self.connection.deadline)
             self.speechless = before
@@ -156,10 +163,15 @@ class _Server:
         return refusal
 
     def _send(self, reply: Reply) -> None:
-        self.out.append(self.connection.send(reply))
+        self._gather(reply)
         # LMTP owes the end of the content one reply for each recipient: all get this one.  RFC 2033 section 4.2.
         while self.connection.outstanding and self.connection.state is not CLOSED:
-            self.out.append(self.connection.send(reply))
+            self._gather(reply)
+
+    def _gather(self, reply: Reply) -> None:
+        data = self.connection.send(reply)
+        self.out.append(data)
+        self.gathered += len(data)
 
     def _authenticate(self, auth: Auth, mechanism: ServerMechanism) -> Flow[None]:
         """RFC 4954 section 4."""
