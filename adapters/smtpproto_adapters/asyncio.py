@@ -1,4 +1,4 @@
-"""asyncio: a client, and a server."""
+"""asyncio: a client, and a server, which needs a loop that can watch sockets (on Windows: a SelectorEventLoop)."""
 
 from __future__ import annotations
 
