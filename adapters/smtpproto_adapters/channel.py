@@ -240,6 +240,7 @@ class Channel:
         self, operation: Callable[[], R], deadline: float, check: Callable[[bytes], None] | None = None
     ) -> Flow[R]:
         """Do it as soon as enough has come from the peer.  Raises ssl.SSLEOFError where nothing more comes."""
+        fed = False
         while True:
             try:
                 result = operation()
@@ -253,7 +254,10 @@ class Channel:
             else:
                 yield from self._flush(deadline)
                 return result
+            if fed and self._clock() > deadline:
+                raise TimeoutError  # a peer that always has more, and never what is waited for
             data = yield from self._read(deadline)
+            fed = True
             if not data:
                 raise ssl.SSLEOFError
             if check is not None:

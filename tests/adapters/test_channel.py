@@ -202,6 +202,21 @@ def test_handshake_has_one_deadline(client_context: ssl.SSLContext) -> None:
     assert caught.value.code is ErrorCode.TIMED_OUT
 
 
+def test_octets_that_lead_to_nothing_gain_no_time(client_context: ssl.SSLContext) -> None:
+    """However many the peer has ready: a record that never ends, or any number of records that carry no content."""
+    clock = Clock()
+    carried = channel(client_context, clock=clock).carry(wants(StartTls("mx.example", 5)))
+    assert isinstance(next(carried), Send)
+    effect = carried.send(None)
+    with pytest.raises(TransportError) as caught:
+        for octet in b"\x16\x03\x03\x3f\xff" + bytes(100):
+            assert isinstance(effect, Receive)
+            clock.now += 1
+            effect = carried.send(bytes([octet]))
+    assert caught.value.code is ErrorCode.TIMED_OUT
+    assert clock.now <= 1000 + 7
+
+
 # Plaintext and TLS -------------------------------------------------------------------------------------------------
 
 
