@@ -49,6 +49,15 @@ from .connection import (
 from .content import (
     LineEnds,
 )
+from .delivery import (
+    DeliveryFailed,
+    DeliveryResult,
+    Fate,
+    RecipientResult,
+)
+from .envelope import (
+    Envelope,
+)
 from .errors import (
     ErrorCode,
     LocalProtocolError,
@@ -71,6 +80,7 @@ from .events import (
     ConnectionClosed,
     ContentReceived,
     ContentWanted,
+    EarlyTalker,
     EhloReply,
     Event,
     Greeting,
@@ -162,16 +172,21 @@ __all__ = [
     "ContentWanted",
     "Credentials",
     "Data",
+    "DeliveryFailed",
+    "DeliveryResult",
+    "EarlyTalker",
     "Ehlo",
     "EhloReply",
     "EndOfData",
     "EnhancedStatus",
+    "Envelope",
     "ErrorCode",
     "Etrn",
     "Event",
     "Expn",
     "Extension",
     "Extensions",
+    "Fate",
     "Greeting",
     "Helo",
     "HeloReply",
@@ -191,6 +206,7 @@ __all__ = [
     "Quit",
     "Rcpt",
     "RecipientReply",
+    "RecipientResult",
     "RemoteProtocolError",
     "Reply",
     "ReplyReceived",

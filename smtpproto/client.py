@@ -28,7 +28,7 @@ from .commands import (
     StartTls,
 )
 from .connection import AUTH_KINDS, Connection, Role
-from .content import LineEnds, Stuffer
+from .content import EIGHT_BIT, LineEnds, Stuffer
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import (
     AuthChallenge,
@@ -50,6 +50,7 @@ from .events import (
 )
 from .extensions import NO_EXTENSIONS
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
+from .offer import objection
 from .replies import Reply, ReplyParser
 from .states import CLOSED, DATA, FAILED, SERVICE_CLOSING, TLS, Kind, LastBdat, kind_of
 
@@ -79,14 +80,17 @@ class ClientConnection(Connection, role=Role.CLIENT):
 
     __slots__ = (
         "_chunk_left",
-        "_line_ends",
         "_parser",
         "_recipients",
         "_reply_position",
         "_sent",
         "_sent_behind",
         "_stuffer",
+        "line_ends",
     )
+
+    line_ends: LineEnds
+    """What is done to outgoing content."""
 
     def __init__(  # pyright: ignore[reportInconsistentConstructor]  # see Connection.__new__
         self,
@@ -109,7 +113,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
             timeouts=timeouts,
             on_send=on_send,
         )
-        self._line_ends = line_ends
+        self.line_ends = line_ends
         self._parser = ReplyParser(limits)
         self._stuffer: Stuffer | None = None
         self._chunk_left = 0  # octets of the last BDAT that are still to be sent
@@ -131,18 +135,42 @@ class ClientConnection(Connection, role=Role.CLIENT):
         if session.waiting >= self.limits.outstanding:
             return f"{session.waiting} commands are not answered yet: read their replies first (limits.outstanding)"
         sequence = session.objection(kind, pipelining="PIPELINING" in self.extensions)
-        return sequence or self._not_offered(command, kind)
+        if sequence is not None:
+            return sequence
+        found = objection(command, self)
+        return None if found is None else found.text
 
     def _send_content(self, data: bytes) -> bytes:
         # A chunk goes on also when it was refused already; but not when the server has left.
         if self._chunk_left and self.state is not CLOSED:
             if len(data) > self._chunk_left:
                 raise LocalProtocolError(f"{len(data)} octets for a chunk that has room for {self._chunk_left}")
+            self._check_content(data)
             self._chunk_left -= len(data)
             return data
         if self._stuffer is not None and self.state is DATA:
+            self._check_content(data)
             return self._stuffer.stuff(data)
         return super()._send_content(data)
+
+    def content_objection(self, data: bytes) -> str | None:
+        """Why the content under way may not have these octets, as a sentence; None where it may.
+
+        The policy for line ends is asked by `send_content` only, as it hangs on what comes before and behind.
+        """
+        mail = self.tally.mail
+        if data.isascii() or mail is None or mail.body in EIGHT_BIT:
+            return None
+        first = next(octet for octet in data if octet > 127)
+        return (
+            f"the content has the octet {first:#x}, and MAIL said nothing of it: it needs body='8BITMIME' "
+            "(RFC 6152 section 3), or an encoding"
+        )
+
+    def _check_content(self, data: bytes) -> None:
+        objection = self.content_objection(data)
+        if objection is not None:
+            raise LocalProtocolError(objection)
 
     def _send(self, message: Command | Reply) -> bytes:
         if not isinstance(message, Command):
@@ -156,6 +184,8 @@ class ClientConnection(Connection, role=Role.CLIENT):
         kind = kind_of(message)
         if kind is EndOfData:
             data = self._end_of_content()
+        elif isinstance(message, Mail | Rcpt):
+            self._note_envelope(message)
         elif isinstance(message, Bdat):
             self._chunk_left = message.size
         if self._lines:
@@ -171,7 +201,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
         return data
 
     def _content_begins(self) -> None:
-        self._stuffer = Stuffer(self._line_ends)
+        self._stuffer = Stuffer(self.line_ends)
 
     def _remember_position(self) -> None:
         position = self._lines.consumed + len(self._lines)

@@ -26,12 +26,13 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, ClassVar, Self, cast
 
-from .commands import Auth, AuthResponse, Command, Data, Ehlo, Helo, Lhlo, StartTls, XClient
+from .commands import Auth, AuthResponse, Command, Data, Ehlo, Helo, Lhlo, Mail, Rcpt, XClient
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import PAUSED, ConnectionClosed, Event, Pause
-from .extensions import NO_EXTENSIONS, Extensions, extension_for_command
+from .extensions import NO_EXTENSIONS, Extensions
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
 from .lines import LineBuffer
+from .offer import NO_TALLY, Tally
 from .replies import Reply
 from .states import CLOSED, DATA, ERROR, TLS, Kind, Session, State
 
@@ -69,6 +70,7 @@ class Connection:
         "_mask",
         "_on_send",
         "_session",
+        "_tally",
         "authenticated",
         "extended",
         "extensions",
@@ -127,6 +129,7 @@ class Connection:
         self._error: tuple[str, bytes, int] | None = None  # what makes the RemoteProtocolError again
         self._closed: ConnectionClosed | None = None
         self._last_reply: Reply | None = None
+        self._tally: Tally | None = None
         self._forget()
 
     def __repr__(self) -> str:
@@ -140,6 +143,16 @@ class Connection:
         return self._session.state
 
     @property
+    def predicted(self) -> State:
+        """Where the success of all that is outstanding will lead."""
+        return self._session.predicted
+
+    @property
+    def waiting(self) -> int:
+        """How many commands are not answered yet."""
+        return self._session.waiting
+
+    @property
     def outstanding(self) -> tuple[Command, ...]:
         """The commands that are not answered yet, oldest first."""
         return self._session.outstanding
@@ -148,6 +161,11 @@ class Connection:
     def lmtp(self) -> bool:
         """True where the connection speaks LMTP."""
         return self._session.lmtp
+
+    @property
+    def tally(self) -> Tally:
+        """The envelope that is under way: the last that was sent (client), or received (server)."""
+        return NO_TALLY if self._tally is None else self._tally
 
     @property
     def last_reply(self) -> Reply | None:
@@ -176,13 +194,14 @@ class Connection:
         return data
 
     def send_content(self, data: bytes) -> bytes:
-        """A piece of content: the bytes to write.  `LocalProtocolError` where none is due.
+        """A piece of content: the bytes to write.  `LocalProtocolError` where none is due, and for octets above 127
+        where MAIL had no ``body`` for them.
 
         After 354 it is dot-stuffed, and `EndOfData` ends it; after `Bdat` it goes as it is, and the octets announced
         have to come before anything else.  RFC 5321 section 4.5.2, RFC 3030 section 2.
         """
         self._check_alive()
-        return self._send_content(data)
+        return self._send_content(data) if data else b""
 
     def objection(self, command: Command) -> str | None:
         """Why `send` would refuse a command now, as a sentence; None where it would not."""
@@ -263,19 +282,10 @@ class Connection:
         elif kind is XClient:
             self._forget()
 
-    def _not_offered(self, command: Command, kind: Kind) -> str | None:
-        """Why a command has no place under what the last EHLO reply offered; None where it has."""
-        if kind is StartTls and self.secure:
-            return "STARTTLS within TLS: the connection is secure already (RFC 3207 section 4)"
-        if kind is Auth and self.authenticated:
-            return "AUTH after a successful AUTH (RFC 4954 section 4)"
-        keyword = extension_for_command(command.verb)
-        if keyword is not None and keyword not in self.extensions:
-            return f"{command.verb} needs the extension {keyword}, which is not offered"
-        for keyword, parameter in command.needed_extensions:
-            if keyword not in self.extensions:
-                return f"{parameter} needs the extension {keyword}, which is not offered"
-        return None
+    def _note_envelope(self, command: Mail | Rcpt) -> None:
+        if self._tally is None:
+            self._tally = Tally()
+        self._tally.note(command, self.extensions)
 
     def _forget(self) -> None:
         self.extensions = NO_EXTENSIONS

@@ -30,6 +30,10 @@ _faults = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n").finditer
 _FAULTS: Final = {b"\0": "NUL", b"\r": "bare CR", b"\n": "bare LF"}
 
 
+EIGHT_BIT: Final = ("8BITMIME", "BINARYMIME")
+"""The values of BODY that allow octets above 127.  RFC 6152 section 2, RFC 3030 section 3."""
+
+
 class LineEnds(Enum):
     """What becomes of outgoing CR and LF that are no part of a CRLF.  RFC 5321 section 2.3.8 forbids to send them."""
 
@@ -42,8 +46,8 @@ class LineEnds(Enum):
     same: a broken line is better than a server that takes it for the end."""
 
 
-class Stuffer:
-    """Makes of content what goes over the wire behind a 354, chunk by chunk, however it is cut.
+class Normaliser:
+    """Applies the policy for line ends to content, chunk by chunk, however it is cut.
 
     After `end` it is ready for the next content.
     """
@@ -52,7 +56,7 @@ class Stuffer:
 
     _line_ends: LineEnds
     _tail: bytes
-    """The last two octets that were given out; the CRLF behind DATA at first."""
+    """The last two octets that were given out; at first a CRLF: what is behind DATA begins a line."""
     _held: bytes
     """NORMALISE: a CR at the end of the last chunk, for the next octet to tell whether a LF belongs to it."""
     _position: int
@@ -62,11 +66,11 @@ class Stuffer:
         self._line_ends = line_ends
         self._begin()
 
-    def stuff(self, chunk: bytes) -> bytes:
-        """Stuff the next octets of the content; the chunk itself is returned if nothing had to change.
+    def normalise(self, chunk: bytes) -> bytes:
+        """Take the next octets of the content; the chunk itself is returned if nothing had to change.
 
         Raises `LocalProtocolError` for what the policy refuses.  Nothing changes then, but the chunks before it are
-        gone: only closing the connection keeps the server from taking what follows for a part of them.
+        gone: behind DATA, only closing the connection keeps the server from taking what follows for a part of them.
         """
         out, held = chunk, b""
         if self._line_ends is LineEnds.NORMALISE:
@@ -78,14 +82,13 @@ class Stuffer:
             out = _normalised(out)
         elif self._line_ends is LineEnds.REFUSE:
             self._check(chunk)
-        begins_line = self._tail.endswith(b"\n")
         self._tail = out[-2:] if len(out) > 1 else (self._tail + out)[-2:]
         self._held = held
         self._position += len(chunk)
-        return _stuffed(out, begins_line)
+        return out
 
     def end(self) -> bytes:
-        """The end of the data, behind the line end that the content lacks.  RFC 5321 section 4.1.1.4.
+        """The line end that the content lacks; ``b""`` where it has one.
 
         Raises `LocalProtocolError` if the content ends in a CR, and the policy is REFUSE.
         """
@@ -93,7 +96,7 @@ class Stuffer:
             raise self._refused(b"\r", -1)
         line_ended = self._tail == b"\r\n" and not self._held
         self._begin()
-        return b".\r\n" if line_ended else b"\r\n.\r\n"
+        return b"" if line_ended else b"\r\n"
 
     def _begin(self) -> None:
         self._tail, self._held, self._position = b"\r\n", b"", 0
@@ -110,6 +113,21 @@ class Stuffer:
             f"the content has a {_FAULTS[fault]} at octet {self._position + index}: RFC 5321 section 2.3.8 allows CR "
             "and LF as CRLF only, and text has no NUL; send it with BDAT and BODY=BINARYMIME, or encode it"
         )
+
+
+class Stuffer(Normaliser):
+    """Makes of content what goes over the wire behind a 354."""
+
+    __slots__ = ()
+
+    def stuff(self, chunk: bytes) -> bytes:
+        """As `normalise`, and puts a dot before each dot that begins a line.  RFC 5321 section 4.5.2."""
+        begins_line = self._tail.endswith(b"\n")
+        return _stuffed(self.normalise(chunk), begins_line)
+
+    def end(self) -> bytes:
+        """The end of the data, behind the line end that the content lacks.  RFC 5321 section 4.1.1.4."""
+        return super().end() + b".\r\n"
 
 
 class Unstuffer:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from .addresses import AddressLiteral
 from .errors import ErrorCode, NotTls, TransportError
 from .events import Event
-from .flows import Ask, Close, Dial, Effect, Flow, Receive, Send, StartTls
+from .flows import Ask, Close, Dial, Effect, Flow, Next, Receive, Send, StartTls, next_item
 from .replies import Reply
 from .sasl import Verify
 
@@ -55,7 +55,8 @@ def link(client: Flow[T], server: Flow[None], *, answer: Answer = accept, cut: C
 
     ``answer`` is the server's program; ``cut`` says in which pieces what is sent arrives.  TLS is pretended: it begins
     where both sides ask for it, and plaintext that meets it is a `NotTls`, as it would be.  Raises what the client's
-    flow raises, what the server's flow raises before, and `Deadlock`.  What ``answer`` raises is thrown into the flow.
+    flow raises, what the server's flow raises before, and `Deadlock`.  What ``answer`` raises is thrown into the flow,
+    and so is what the iterator of a `flows.Next` raises, which cannot be an asynchronous one.
     """
     try:
         here, there = _Side(client), _Side(server)
@@ -100,14 +101,16 @@ class _Side:
         match self.effect:
             case Send(_, data):
                 if not self.peer.gone:
-                    self.peer.inbox.extend(filter(None, cut(data)))
+                    self.peer.inbox.extend(filter(None, cut(bytes(data))))
                 return self._send(None)
             case Receive(timeout):
                 return self._receive(timeout)
             case StartTls():
                 return self._start_tls()
             case Ask(_, subject):
-                return self._ask(answer, subject)
+                return self._from_program(lambda: answer(subject))
+            case Next(_, source):
+                return self._from_program(lambda: next_item(source))
             case Close():
                 self.closed = True
                 return self._send(None)
@@ -120,9 +123,9 @@ class _Side:
     def gone(self) -> bool:
         return self.closed or self.done
 
-    def _ask(self, answer: Answer, subject: Event | Verify) -> bool:
+    def _from_program(self, question: Callable[[], object]) -> bool:
         try:
-            said = answer(subject)
+            said = question()
         except Exception as error:
             return self._throw(error)
         return self._send(said)

@@ -80,7 +80,8 @@ def ready_client(*offer: str, **options: Any) -> ClientConnection:
 def mailing_client(*recipients: str, offer: tuple[str, ...] = EVERYTHING, **options: Any) -> ClientConnection:
     """A client whose sender and recipients were accepted."""
     client = ready_client(*offer, **options)
-    ask(client, Mail("a@x.example"), b"250 ok\r\n")
+    body = "8BITMIME" if "8BITMIME" in client.extensions else None
+    ask(client, Mail("a@x.example", body=body), b"250 ok\r\n")
     for recipient in recipients:
         ask(client, Rcpt(recipient), b"250 ok\r\n")
     return client

@@ -237,7 +237,6 @@ def test_what_is_not_offered_is_not_sent(command: Command, keyword: str) -> None
         (Bdat(0), "CHUNKING"),
         (Burl("imap://x/y"), "BURL"),
         (Rcpt("b@y.example", notify=["NEVER"]), "DSN"),
-        (Rcpt("\u00fc@y.example"), "SMTPUTF8"),
     ],
 )
 def test_what_is_not_offered_is_not_sent_in_a_transaction(command: Command, keyword: str) -> None:
@@ -679,7 +678,7 @@ def test_the_octets_of_a_chunk_are_counted(size: int, pieces: list[bytes]) -> No
     left = size
     for piece in pieces:
         before = look(client)
-        if left and len(piece) <= left:
+        if not piece or (left and len(piece) <= left):
             assert client.send_content(piece) == piece
             left -= len(piece)
         else:

@@ -644,7 +644,7 @@ def test_a_whole_session_under_any_cuts(cut: list[int], body: bytes, chunk: byte
     assert [type(event) for event in link.say(AuthResponse(b"x"))] == [AuthSucceeded]
     assert client.authenticated
     assert link.server.authenticated
-    group = (Mail("a@x.example", size=5), Rcpt("nobody@y.example"), Rcpt("b@y.example"), Data())
+    group = (Mail("a@x.example", size=5, body="8BITMIME"), Rcpt("nobody@y.example"), Rcpt("b@y.example"), Data())
     assert [type(event) for event in link.say(*group)] == [*[ReplyReceived] * 3, ContentWanted]
     link.to_server(client.send_content(body))
     answers = link.say(EndOfData(), Mail("a@x.example", body="BINARYMIME"), Rcpt("b@y.example"))

@@ -13,7 +13,6 @@ from smtpproto.parameters import (
     MAIL_PARAMETERS,
     NO_PARAMETERS,
     RCPT_PARAMETERS,
-    SIZE_MAX,
     DeliverBy,
     OriginalRecipient,
     Parameter,
@@ -209,11 +208,14 @@ class Rcpt(_Envelope):
         self._check_length()
 
     @property
+    def is_ascii(self) -> bool:
+        """False where SMTPUTF8 is needed, because of the address or of a parameter.  RFC 6531 section 3.4."""
+        return self.forward_path.isascii() and (not (self._used or self.other) or self._line().isascii())
+
+    @property
     def needed_extensions(self) -> tuple[tuple[str, str], ...]:
-        if not self._used and not self.other and self.forward_path.isascii():
-            return ()
         needed = super().needed_extensions
-        return needed if self._line().isascii() else (*needed, ("SMTPUTF8", "what is not ASCII"))
+        return needed if self.is_ascii else (*needed, ("SMTPUTF8", "what is not ASCII"))
 
     def _line(self) -> str:
         return f"RCPT TO:<{self.forward_path}>{self._parameters()}"
@@ -248,6 +250,10 @@ _RCPT_DEFAULTS: Final = tuple(row.default for row in RCPT_PARAMETERS.values())
 _RCPT_PLAIN: Final = _plain(Rcpt, _RCPT_SLOTS)
 
 
+CHUNK_MAX: Final = 2**63 - 1
+"""RFC 3030 sets no bound to a chunk-size; what does not go into 64 bits is a mistake, or an attack, everywhere."""
+
+
 class Bdat(Command):
     """``BDAT chunk-size [LAST]``; the octets themselves are content.  RFC 3030 section 2."""
 
@@ -260,8 +266,8 @@ class Bdat(Command):
     last: bool
 
     def __init__(self, size: int, last: bool = False) -> None:
-        if type(size) is not int or not 0 <= size <= SIZE_MAX:
-            raise LocalProtocolError(f"the size of BDAT is {shown(size)}: it must be an int of 1 to 20 digits")
+        if type(size) is not int or not 0 <= size <= CHUNK_MAX:
+            raise LocalProtocolError(f"the size of BDAT is {shown(size)}: it must be an int from 0 to {CHUNK_MAX}")
         set_field(self, "size", size)
         set_field(self, "last", bool(last))
 

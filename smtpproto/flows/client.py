@@ -112,16 +112,12 @@ _CONVERSATIONS = (Auth, AuthResponse, Bdat, Burl, Connect, Data, EndOfData, Quit
 
 
 def _exchange(connection: ClientConnection, command: Command, watch: Watcher) -> Flow[ReplyReceived]:
-    if connection.outstanding:
-        raise LocalProtocolError(
-            f"{_name(connection.outstanding[0])} is not answered yet: one conversation at a time, and none after one "
-            "that was given up"
-        )
+    check_free(connection)
     # Where the command may be sent, all that can have come before it is that the server leaves.
-    event = (yield from _arrived(connection)) if connection.objection(command) is None else NEED_DATA
+    event = (yield from arrived(connection)) if connection.objection(command) is None else NEED_DATA
     if isinstance(event, Pause):
         yield Send(connection.send(command), connection.deadline)
-        event = yield from _answer(connection)
+        event = yield from next_answer(connection)
     watch(event)
     if isinstance(event, ConnectionClosed):
         raise _closed_by_peer(command, event.last_reply)
@@ -131,7 +127,16 @@ def _exchange(connection: ClientConnection, command: Command, watch: Watcher) ->
     return event
 
 
-def _arrived(connection: ClientConnection) -> Flow[Event | Pause]:
+def check_free(connection: ClientConnection) -> None:
+    """Raise `LocalProtocolError` where another conversation goes on."""
+    if connection.outstanding:
+        raise LocalProtocolError(
+            f"{_name(connection.outstanding[0])} is not answered yet: one conversation at a time, and none after one "
+            "that was given up"
+        )
+
+
+def arrived(connection: ClientConnection) -> Flow[Event | Pause]:
     """What came since the last conversation: it has to be seen now, lest it is taken for an answer to the next."""
     try:
         connection.receive_data((yield Receive(0)))
@@ -141,7 +146,8 @@ def _arrived(connection: ClientConnection) -> Flow[Event | Pause]:
     return connection.next_event()
 
 
-def _answer(connection: ClientConnection) -> Flow[Event]:
+def next_answer(connection: ClientConnection) -> Flow[Event]:
+    """The next event, with as much input as it takes."""
     continued = False
     while True:
         event = connection.next_event()

@@ -8,26 +8,32 @@ A flow is a generator.  It yields what it needs, an effect, and whoever runs it 
     ``Receive()``                      the answer is what came, ``b""`` at the end of the stream
     ``StartTls(host_name)``            negotiate TLS, and check the certificate for that name (a client)
     ``Ask(subject)``                   ask the program; the answer is what it says
+    ``Next(source)``                   the answer is the next item of the program's iterator, or None at its end
     ``Close()``                        close the connection; it may be closed already
     =================================  ==========================================================================
 
 Each has ``timeout``, in seconds, None for ever; one that takes longer is thrown into the flow as a `TransportError`
-with the code TIMED_OUT, as are all other failures of the transport.  What the program raises when it is asked may be
-thrown into the flow too: a server says 421 and closes, and lets it out again.  A flow that is given up must be closed
-(``flow.close()``), and its connection aborted.
+with the code TIMED_OUT, as are all other failures of the transport.  What the program's iterator raises is thrown in as
+it is, also where it is an OSError: the flow brings the connection to a proper end, and lets it out again.  What the
+program raises when it is asked may be thrown in too: a server says 421 and closes, and lets it out again.  A flow that
+is given up must be closed (``flow.close()``), and its connection aborted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
-from smtpproto.errors import SmtpError, TransportError
+from smtpproto.errors import LocalProtocolError, SmtpError, TransportError
 from smtpproto.events import Event
 from smtpproto.sasl import Verify
 from smtpproto.values import Value, set_field
 
 T = TypeVar("T")
+Octets: TypeAlias = bytes | bytearray | memoryview
+"""What can be written; a memoryview is one of single octets, as ``memoryview(data)`` of bytes is."""
+Source: TypeAlias = Iterator[Any] | AsyncIterator[Any]
+"""What a program gives piece by piece."""
 
 
 class Effect(Value):
@@ -60,13 +66,13 @@ class Dial(Effect):
 
 
 class Send(Effect):
-    """Write all of ``data``."""
+    """Write all of ``data``; nothing may change it meanwhile."""
 
     __slots__ = ("data",)
     __match_args__ = ("timeout", "data")
-    data: bytes
+    data: Octets
 
-    def __init__(self, data: bytes, timeout: float | None = None) -> None:
+    def __init__(self, data: Octets, timeout: float | None = None) -> None:
         super().__init__(timeout)
         set_field(self, "data", data)
 
@@ -112,6 +118,18 @@ class Ask(Effect):
         set_field(self, "subject", subject)
 
 
+class Next(Effect):
+    """The next item of an iterator of the program's, which may be an asynchronous one; None at its end."""
+
+    __slots__ = ("source",)
+    __match_args__ = ("timeout", "source")
+    source: Source
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(None)
+        set_field(self, "source", source)
+
+
 class Close(Effect):
     """Close the connection."""
 
@@ -129,6 +147,30 @@ def ignore(event: Event) -> None:
 
 class ShutDown(SmtpError):
     """Thrown by an adapter into a server's flow that should come to its end: it says 421 and closes."""
+
+
+_END: Final = object()
+
+
+def next_item(source: Source) -> Any:
+    """What answers `Next` where nothing can be awaited.
+
+    Raises what the iterator raises, and `LocalProtocolError` for an asynchronous one, and for an item that is None.
+    """
+    if not hasattr(source, "__next__"):
+        raise LocalProtocolError(
+            f"{type(source).__name__} gives no items without being waited for, which nothing here can do: give an "
+            "ordinary iterator, or use the client of asyncio or trio"
+        )
+    item = next(cast("Iterator[Any]", source), _END)
+    return None if item is _END else real_item(item)
+
+
+def real_item(item: Any) -> Any:
+    """The item; raises `LocalProtocolError` where it is None, which would be taken for the end, in mid-message."""
+    if item is None:
+        raise LocalProtocolError("the iterator gave None, which is nothing that could be sent: let it leave that out")
+    return item
 
 
 def ending(*effects: Effect) -> Flow[None]:

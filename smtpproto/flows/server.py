@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from smtpproto.commands import Auth, AuthResponse, Bdat, Connect, EndOfData
+from collections.abc import Sequence
+from typing import cast
+
+from smtpproto.commands import Auth, AuthResponse, Bdat, Command, Connect, EndOfData
 from smtpproto.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, TransportError
 from smtpproto.events import (
     NEED_DATA,
@@ -11,12 +14,14 @@ from smtpproto.events import (
     CommandReceived,
     ConnectionClosed,
     ContentReceived,
+    EarlyTalker,
     Event,
+    Pause,
 )
 from smtpproto.replies import Reply
 from smtpproto.sasl import Challenge, Identity, SaslError, ServerMechanism, Verify
 from smtpproto.service import ServiceSession
-from smtpproto.states import CLOSED
+from smtpproto.states import CLOSED, FAILED
 
 from .effects import Ask, Close, Flow, Receive, Send, ShutDown, StartTls, Watcher, ending, ignore
 
@@ -36,8 +41,10 @@ def serve(session: ServiceSession, watch: Watcher = ignore) -> Flow[None]:
 
     The program is asked about every command but AUTH, every `BadCommand` and piece of content, and answers with a
     `Reply`, or None for the default; the greeting is the answer to `Connect`.  A reply to a piece of content refuses
-    the content, and the program is not asked about the rest of it.  It is asked to `Verify` passwords, and answers
-    True or False, or a `Reply` that refuses for another reason; None is False.
+    the content, and the program is not asked about the rest of it.  In LMTP the end of the content may be answered with
+    a sequence of replies, one for each accepted recipient, in order (RFC 2033 section 4.2).  It is asked about an
+    `EarlyTalker` before the greeting is sent: a reply takes its place, and None lets it go.  It is asked to `Verify`
+    passwords, and answers True or False, or a `Reply` that refuses for another reason; None is False.
 
     Raises `LocalProtocolError` where the program answers what the protocol has no place for, and whatever is thrown in
     where it is asked; the client is told 421.
@@ -75,7 +82,7 @@ class _Server:
         """Nothing that could be written would be read as a reply: TLS is due, or a write has failed midway."""
 
     def run(self) -> Flow[None]:
-        yield from self._answer(CommandReceived(Connect()))
+        yield from self._greet()
         while self.connection.state is not CLOSED:
             if self.gathered > _GATHERED:
                 yield from self._flush()
@@ -99,6 +106,31 @@ class _Server:
         except LocalProtocolError:
             self.out.append(bytes(reply))  # the machine has stopped, or the code is one for broken commands
         yield from ending(Send(b"".join(self.out), self.connection.deadline))
+
+    def _greet(self) -> Flow[None]:
+        greeting = CommandReceived(Connect())
+        reply = yield Ask(greeting)
+        early = yield from self._early_talker()
+        if early is not None:
+            self.watch(early)
+            verdict = yield Ask(early)
+            reply = reply if verdict is None else verdict
+        self._conclude(greeting, reply)
+
+    def _early_talker(self) -> Flow[EarlyTalker | None]:
+        """Whether the client has spoken before it was greeted.
+
+        It must wait for the greeting (RFC 5321 section 4.3.1), and whoever waits for it knows whether it may go on.
+        Software that throws spam at servers often does neither.  So what has come is looked at once, after the program
+        had its time to answer, and is not waited for.
+        """
+        try:
+            self.connection.receive_data((yield Receive(0)))
+        except TransportError as error:
+            if error.code is not ErrorCode.TIMED_OUT:
+                raise
+        event = self.connection.next_event()
+        return None if isinstance(event, Pause) else cast("EarlyTalker", event)
 
     def _next(self) -> Flow[Event]:
         """The next event, with as much input as it takes, and TLS where it is due."""
@@ -146,10 +178,7 @@ class _Server:
         else:
             if reply is None:
                 reply = yield Ask(event)
-            if reply is None:
-                reply = session.default(event)
-            self._send(reply)
-            session.note(event, reply)
+            self._conclude(event, reply)
         if session.has_erred_too_often and self.connection.state is not CLOSED:
             self._send(_TOO_MANY_ERRORS)
 
@@ -162,14 +191,49 @@ class _Server:
             refusal, self.content_refusal = self.content_refusal, None
         return refusal
 
-    def _send(self, reply: Reply) -> None:
-        self._gather(reply)
-        # LMTP owes the end of the content one reply for each recipient: all get this one.  RFC 2033 section 4.2.
-        while self.connection.outstanding and self.connection.state is not CLOSED:
-            self._gather(reply)
+    def _conclude(self, event: CommandReceived | BadCommand, answer: object) -> None:
+        """Answer as the program says, or by default."""
+        session, connection, command = self.session, self.connection, event.command
+        if answer is None:
+            answer = session.default(event)
+        if isinstance(answer, Reply):
+            replies: Sequence[Reply] = (answer,)
+        else:
+            replies = self._one_for_each(command, answer)
+        for reply in replies:
+            if connection.state is not CLOSED:
+                self._send(reply, command)
+        # LMTP owes the end of the content one reply for each recipient, and all get the one that there is.
+        while connection.outstanding and connection.state is not CLOSED:
+            self._send(replies[-1], command)
+        session.note(event, replies[-1])
 
-    def _gather(self, reply: Reply) -> None:
-        data = self.connection.send(reply)
+    def _one_for_each(self, command: Command | None, answer: object) -> Sequence[Reply]:
+        """The replies to the end of the content, one for each accepted recipient.  RFC 2033 sections 4.2 and 4.3."""
+        if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
+            raise LocalProtocolError(f"{command!r} was answered with {answer!r}: it must be a Reply, or None")
+        if not self._wants_one_for_each(command):
+            raise LocalProtocolError(
+                f"{command!r} was answered with several replies: that is for the end of the content in LMTP"
+            )
+        given = tuple(cast("Sequence[object]", answer))
+        replies = [reply for reply in given if isinstance(reply, Reply) and not reply.is_intermediate]
+        wanted = len(self.session.recipients)
+        if len(given) != wanted or len(replies) != wanted:
+            raise LocalProtocolError(
+                f"the end of the content was answered with {given!r}: it must be one Reply, or {wanted}, one for each "
+                "accepted recipient"
+            )
+        return replies
+
+    def _wants_one_for_each(self, command: Command | None) -> bool:
+        # A last chunk behind one that was refused is out of sequence, and gets one reply.
+        if not self.connection.lmtp or not self.session.recipients or self.connection.state is FAILED:
+            return False
+        return isinstance(command, EndOfData) or (isinstance(command, Bdat) and command.last)
+
+    def _send(self, reply: Reply, command: Command | None = None) -> None:
+        data = self.connection.send(self.session.complete(reply, command))
         self.out.append(data)
         self.gathered += len(data)
 
@@ -180,12 +244,12 @@ class _Server:
             identity = yield from self._exchange(auth, mechanism)
         except SaslError as error:
             session.errors += 1
-            self._send(Reply(error.code, f"{error.status} {error}"))
+            self._send(Reply(error.code, f"{error.status} {error}"), auth)
         except _Refused as refused:
             session.errors += 1
-            self._send(refused.reply)
+            self._send(refused.reply, auth)
         else:
-            self._send(_AUTHENTICATED)
+            self._send(_AUTHENTICATED, auth)
             session.identity = identity
 
     def _exchange(self, auth: Auth, mechanism: ServerMechanism) -> Flow[Identity]:

@@ -1,0 +1,272 @@
+"""One message on its way: what was sent of it, what was answered, and what that makes of it."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from smtpproto.client import ClientConnection
+from smtpproto.commands import Bdat, Data
+from smtpproto.content import EIGHT_BIT
+from smtpproto.delivery import DeliveryResult, Fate, RecipientResult
+from smtpproto.envelope import Envelope
+from smtpproto.errors import LocalProtocolError
+from smtpproto.extensions import Extensions
+from smtpproto.offer import Tally, objection
+from smtpproto.replies import Reply
+
+from .effects import Source
+
+PIECE: Final = 1_048_576
+"""Octets of content that are sent at a time, where all of it is in memory."""
+_SMALL: Final = 32_768
+"""Octets of content that may be sent before it is known whether any recipient is accepted."""
+
+# What a command is to its message: the number of a recipient, or one of these.
+MAIL: Final = -1
+DATA: Final = -2
+CHUNK: Final = -3
+END: Final = -4
+RSET: Final = -5
+
+
+class Content(Protocol):
+    """The content of a message, as a flow needs it."""
+
+    @property
+    def size(self) -> int | None:
+        """Octets, where that is known before it is read."""
+        ...
+
+    @property
+    def whole(self) -> bytes | None:
+        """All of it, where it is in memory."""
+        ...
+
+    @property
+    def chunks(self) -> Source:
+        """Its pieces, where it is not."""
+        ...
+
+
+class Whole:
+    """Content that is in memory."""
+
+    __slots__ = ("whole",)
+    chunks: Source = iter(())
+
+    def __init__(self, whole: bytes) -> None:
+        self.whole = whole
+
+    @property
+    def size(self) -> int:
+        return len(self.whole)
+
+
+class Outgoing:
+    """One message on its way."""
+
+    def __init__(self, envelope: Envelope, *, lmtp: bool = False) -> None:
+        self.envelope = envelope
+        self.content: Content = Whole(b"")
+        self.whole: bytes | None = None
+        """All of its content, where that is in memory."""
+        self.chunked = False
+        self.error: Exception | None = None
+        self._lmtp = lmtp
+        self.begin()
+
+    def begin(self) -> None:
+        """Nothing of it was sent."""
+        self.unanswered = 0
+        """Commands of it that wait for their replies."""
+        self.complete = False
+        """All of it that will be sent was."""
+        self.end_gathered = False
+        self.end_written = False
+        """The last octet of its content, and what ends it, was given to the transport."""
+        self.in_doubt = False
+        """It was sent while the server may have thought that another transaction goes on."""
+        self.again = False
+        """And so it was refused, and has to be sent again."""
+        self.exhausted = False
+        """There is no more content: it was read to its end."""
+        self.written = 0
+        """Octets of its content that were sent."""
+        self._position = 0
+        self._mail: Reply | None = None
+        self._go_ahead: Reply | None = None
+        self._recipients: dict[int, Reply] = {}
+        self._accepted: list[int] = []
+        self._refusal: Reply | None = None
+        self._final: list[Reply] = []
+
+    # What goes out -------------------------------------------------------------------------------------------------
+
+    def prepare(self, content: Content, connection: ClientConnection, chunking: bool | None) -> None:
+        """Choose how it is sent, by what the server offers.
+
+        Raises `LocalProtocolError` where it cannot be sent over this connection.
+        """
+        self.content, self.whole = content, content.whole
+        offered = connection.extensions
+        mail, size = self.envelope.mail, self.content.size
+        added: dict[str, Any] = {}
+        if mail.size is None and size is not None and "SIZE" in offered:
+            added["size"] = size
+        if mail.body is None and self._may_be_eight_bit and "8BITMIME" in offered:
+            added["body"] = "8BITMIME"
+        if added:
+            self.envelope = self.envelope.with_mail(**added)
+        binary = self.envelope.mail.body == "BINARYMIME"
+        saves_a_trip = "CHUNKING" in offered and "PIPELINING" in offered
+        self.chunked = chunking if chunking is not None else binary or saves_a_trip
+        self._check_content(offered)
+        self._check_offer(connection)
+
+    @property
+    def _may_be_eight_bit(self) -> bool:
+        return self.whole is None or not self.whole.isascii()
+
+    def _check_content(self, offered: Extensions) -> None:
+        whole, size = self.whole, self.content.size
+        if whole is not None and not whole.isascii() and self.envelope.mail.body not in EIGHT_BIT:
+            raise LocalProtocolError(
+                "the content has octets above 127, and 8BITMIME is not "
+                + ("asked for: give body='8BITMIME'" if "8BITMIME" in offered else "offered: encode it")
+                + " (RFC 6152 section 3)"
+            )
+        if size is not None and offered.size and size > offered.size:
+            raise LocalProtocolError(
+                f"the content has {size} octets, more than the {offered.size} of SIZE (RFC 1870 section 6.1)"
+            )
+
+    def _check_offer(self, connection: ClientConnection) -> None:
+        """Nothing is begun that cannot be ended: every command is judged before the first is sent."""
+        prospect = _Prospect(connection)
+        for command in (self.envelope.mail, *self.envelope.recipients, Bdat(0) if self.chunked else Data()):
+            found = objection(command, prospect)
+            if found is not None:
+                raise LocalProtocolError(found.text)
+            prospect.tally.note(command, prospect.extensions)
+
+    @property
+    def is_text(self) -> bool:
+        """It consists of lines."""
+        return self.envelope.mail.body != "BINARYMIME"
+
+    @property
+    def is_small(self) -> bool:
+        """It costs little to send it in vain, and it can be sent again."""
+        return self.whole is not None and len(self.whole) <= _SMALL
+
+    def next_piece(self, whole: bytes) -> bytes:
+        """The next piece of content that is in memory; all of it, where that is not much."""
+        start, self._position = self._position, self._position + PIECE
+        self.exhausted = self._position >= len(whole)
+        return whole if len(whole) <= PIECE else whole[start : self._position]
+
+    # What comes in -------------------------------------------------------------------------------------------------
+
+    def note(self, role: int, reply: Reply) -> None:
+        """One of its commands was answered."""
+        if role >= 0:
+            self._recipients[role] = reply
+            if reply.is_positive:
+                self._accepted.append(role)
+        elif role == MAIL:
+            self._mail = reply
+            self.again = self.in_doubt and reply.code == _BAD_SEQUENCE
+        elif role == END:
+            self._final.append(reply)
+        elif role == DATA and reply.is_intermediate:
+            self._go_ahead = reply
+        elif role in (DATA, CHUNK) and not reply.is_positive and self._refusal is None:
+            self._refusal = reply
+
+    @property
+    def go_ahead(self) -> bool:
+        """354 was given."""
+        return self._go_ahead is not None
+
+    @property
+    def is_decided(self) -> bool:
+        """DATA was answered."""
+        return self._go_ahead is not None or self._refusal is not None
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Its last chunk came without a recipient, and servers differ in what that makes of the transaction."""
+        return self.chunked and not self._accepted and self._mail is not None and self._mail.is_positive
+
+    @property
+    def has_recipients(self) -> bool:
+        """One at least was accepted so far."""
+        return bool(self._accepted)
+
+    @property
+    def is_answered(self) -> bool:
+        """It is known whom the content would be for."""
+        return self.is_refused or len(self._recipients) == len(self.envelope.recipients)
+
+    @property
+    def is_refused(self) -> bool:
+        """Nothing of it that is sent from now on could be accepted."""
+        if self._refusal is not None or (self._mail is not None and not self._mail.is_positive):
+            return True
+        return not self._accepted and len(self._recipients) == len(self.envelope.recipients)
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing will change any more."""
+        return self.complete and not self.unanswered and not self.again
+
+    # What becomes of it --------------------------------------------------------------------------------------------
+
+    def result(self, error: Exception | None = None, left: Reply | None = None) -> DeliveryResult:
+        """``error``: what ended the connection; ``left``: with which words, if any, the server did so."""
+        each = tuple(RecipientResult(rcpt, *self._fate(i, left)) for i, rcpt in enumerate(self.envelope.recipients))
+        word = self._final[-1] if self._final else self._refusal or left
+        return DeliveryResult(self.envelope, each, word, self.error or error)
+
+    def _fate(self, number: int, left: Reply | None) -> tuple[Fate, Reply | None]:
+        reply = self._recipients.get(number)
+        if self._mail is not None and not self._mail.is_positive and not self.again:
+            return _refused(self._mail)
+        if reply is not None and not reply.is_positive:
+            # RFC 5321 section 4.5.3.1.10: 552 means what 452 does, too many recipients.
+            return (Fate.DEFERRED, reply) if reply.code == _TOO_MANY else _refused(reply)
+        if self._refusal is not None:
+            return _refused(self._refusal)
+        final = self._final_reply(number)
+        if final is not None:
+            return (Fate.ACCEPTED, final) if final.is_positive else _refused(final)
+        if left is not None and self.go_ahead and not self.end_written:
+            return _refused(left)  # in the midst of its content
+        # A server that answers an earlier command with 421 goes no further: RFC 5321 section 3.8.
+        not_reached = left is not None and not self._final
+        return (Fate.UNKNOWN if self.end_written and not not_reached else Fate.NOT_SENT), left
+
+    def _final_reply(self, number: int) -> Reply | None:
+        if number not in self._recipients:
+            return None
+        nth = self._accepted.index(number) if self._lmtp else 0
+        return self._final[nth] if nth < len(self._final) else None
+
+
+_BAD_SEQUENCE: Final = 503
+_TOO_MANY: Final = 552
+
+
+def _refused(reply: Reply) -> tuple[Fate, Reply]:
+    return (Fate.REFUSED if reply.is_permanent else Fate.DEFERRED), reply
+
+
+class _Prospect:
+    """Where the session will stand while an envelope is sent."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.extensions = connection.extensions
+        self.secure = connection.secure
+        self.authenticated = connection.authenticated
+        self.tally = Tally()
+        self.tally.transactions = connection.tally.transactions

@@ -1,0 +1,210 @@
+"""What an offer says against a command, whichever side asks.
+
+A client asks before it sends, and a server when it has received: so a server's own offer is what its client's commands
+are judged by, in the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from .commands import Auth, Command, Data, Expn, Mail, Rcpt, StartTls, Vrfy, XClient, XForward
+from .extensions import Extensions, extension_for_command
+from .replies import Reply
+from .values import Value, set_field
+
+
+class Objection(Value):
+    """Why a command has no place here."""
+
+    __match_args__ = ("text", "code", "status")
+    __slots__ = __match_args__
+
+    text: str
+    """For the program that wanted to send it."""
+    code: int
+    """What a server answers, with the enhanced status code."""
+    status: str
+
+    def __init__(self, text: str, code: int, status: str) -> None:
+        set_field(self, "text", text)
+        set_field(self, "code", code)
+        set_field(self, "status", status)
+
+    @property
+    def reply(self) -> Reply:
+        """The reply of a server."""
+        return Reply(self.code, f"{self.status} {self.text}")
+
+
+class Tally:
+    """The envelope that is under way, and what LIMITS counts.  RFC 9422 section 4."""
+
+    __slots__ = ("_domains", "mail", "recipients", "transactions")
+
+    mail: Mail | None
+    """The last MAIL that was sent (client), or received (server)."""
+    transactions: int
+    """MAIL commands of this session."""
+    recipients: int
+    """RCPT commands of this transaction."""
+    _domains: set[str]
+
+    def __init__(self) -> None:
+        self.mail = None
+        self.transactions = 0
+        self.recipients = 0
+        self._domains = set()
+
+    def note(self, command: Command, extensions: Extensions) -> None:
+        """A command of the envelope is on its way."""
+        if isinstance(command, Mail):
+            self.mail = command
+            self.transactions += 1
+            self.recipients = 0
+        elif isinstance(command, Rcpt):
+            self.recipients += 1
+            if "LIMITS" in extensions and "RCPTDOMAINMAX" in extensions.limits:  # which bounds what is kept here
+                self._domains.add(domain_of(command))
+
+    def domains_with(self, command: Rcpt) -> int:
+        """How many domains the recipients of this session are at, together with one more."""
+        return len(self._domains | {domain_of(command)})
+
+
+NO_TALLY: Final = Tally()
+"""Of a session without a transaction so far."""
+
+
+class Standing(Protocol):
+    """Where a session stands.  `Connection` is one."""
+
+    @property
+    def extensions(self) -> Extensions: ...
+    @property
+    def secure(self) -> bool: ...
+    @property
+    def authenticated(self) -> bool: ...
+    @property
+    def tally(self) -> Tally: ...
+
+
+def objection(command: Command, here: Standing) -> Objection | None:
+    """Why a command has no place under the offer; None where it has."""
+    check = _CHECKS.get(type(command))
+    if check is not None and (found := check(command, here)) is not None:
+        return found
+    extensions = here.extensions
+    keyword = extension_for_command(command.verb)
+    if keyword is not None and keyword not in extensions:
+        return Objection(f"{command.verb} needs the extension {keyword}, which is not offered", 502, "5.5.1")
+    for keyword, parameter in command.needed_extensions:
+        if keyword not in extensions:
+            text = f"{parameter} needs the extension {keyword}, which is not offered"
+            return Objection(text, _LACKS.get(type(command), 502), "5.5.4")
+    return None
+
+
+def domain_of(command: Rcpt) -> str:
+    """What RCPTDOMAINMAX counts: the domain, in lower case; ``""`` for ``Postmaster``."""
+    return command.forward_path.rpartition("@")[2].lower() if "@" in command.forward_path else ""
+
+
+# What a command has of its own to be checked.  It comes before the question for its extension, because what is wrong
+# with a session that has gone on is told better than by what is offered now: within TLS, STARTTLS no longer is.
+
+
+def _starttls(command: StartTls, here: Standing) -> Objection | None:
+    if here.secure:
+        return Objection("STARTTLS within TLS: the connection is secure already (RFC 3207 section 4)", 503, "5.5.1")
+    return None
+
+
+def _auth(command: Auth, here: Standing) -> Objection | None:
+    if here.authenticated:
+        return Objection("AUTH after a successful AUTH (RFC 4954 section 4)", 503, "5.5.1")
+    return None
+
+
+def _mail(command: Mail, here: Standing) -> Objection | None:
+    offered = here.extensions
+    largest = offered.size
+    if command.size is not None and largest and command.size > largest:
+        text = f"a message of {command.size} octets is more than the {largest} of SIZE (RFC 1870 section 6.1)"
+        return Objection(text, 552, "5.3.4")
+    if command.require_tls and not here.secure:
+        # Without TLS it is not offered, and then its parameter is none that the server knows.
+        code, status = (530, "5.7.0") if "REQUIRETLS" in offered else (555, "5.5.4")
+        return Objection("REQUIRETLS needs TLS on this connection too (RFC 8689 section 4.2.1)", code, status)
+    soonest = offered.deliver_by_minimum
+    if command.by is not None and command.by.mode == "R" and soonest and command.by.seconds < soonest:
+        text = f"BY={command.by} is sooner than the {soonest} seconds of DELIVERBY (RFC 2852 section 4.1)"
+        return Objection(text, 501, "5.5.4")
+    longest = offered.future_release_maximum
+    if command.hold_for is not None and longest is not None and command.hold_for > longest:
+        text = f"HOLDFOR={command.hold_for} is longer than the {longest} seconds of FUTURERELEASE (RFC 4865 section 4)"
+        return Objection(text, 501, "5.5.4")
+    return _beyond(offered, "MAILMAX", here.tally.transactions + 1)
+
+
+def _rcpt(command: Rcpt, here: Standing) -> Objection | None:
+    tally, offered = here.tally, here.extensions
+    if "SMTPUTF8" in offered and tally.mail is not None and not tally.mail.smtputf8 and not command.is_ascii:
+        return Objection("a recipient that is not ASCII needs SMTPUTF8 in MAIL (RFC 6531 section 3.4)", 553, "5.6.7")
+    if "LIMITS" not in offered:
+        return None
+    return _beyond(offered, "RCPTMAX", tally.recipients + 1) or _beyond(
+        offered, "RCPTDOMAINMAX", tally.domains_with(command)
+    )
+
+
+def _data(command: Data, here: Standing) -> Objection | None:
+    mail = here.tally.mail
+    if mail is not None and mail.body == "BINARYMIME":
+        return Objection("BODY=BINARYMIME goes with BDAT, and never with DATA (RFC 3030 section 3)", 503, "5.5.1")
+    return None
+
+
+def _xclient(command: XClient, here: Standing) -> Objection | None:
+    return _unknown_attributes(command, here.extensions.xclient)
+
+
+def _xforward(command: XForward, here: Standing) -> Objection | None:
+    return _unknown_attributes(command, here.extensions.xforward)
+
+
+def _unknown_attributes(command: XClient | XForward, offered: tuple[str, ...]) -> Objection | None:
+    unknown = [name for name in command.attributes if name not in offered]
+    if not unknown or not offered:  # without any, the extension itself is what is missing
+        return None
+    return Objection(f"{command.verb} {unknown[0]} is not offered: there are {', '.join(offered)}", 501, "5.5.4")
+
+
+def _beyond(offered: Extensions, name: str, count: int) -> Objection | None:
+    """RFC 9422 section 4."""
+    most = offered.limits.get(name) if "LIMITS" in offered else None
+    if most is None or count <= most:
+        return None
+    what, code, status = _COUNTED[name]
+    return Objection(f"{what} than the {most} of LIMITS {name} (RFC 9422 section 4)", code, status)
+
+
+# 421 tells a client what it can do: come again.  452 would be the answer to its every further message.
+_COUNTED: Final = {
+    "MAILMAX": ("more messages in one session", 421, "4.7.0"),
+    "RCPTMAX": ("more recipients", 452, "4.5.3"),
+    "RCPTDOMAINMAX": ("recipients at more domains in one session", 452, "4.5.3"),
+}
+
+_CHECKS: Final[Mapping[type[Command], Callable[[Any, Standing], Objection | None]]] = {
+    StartTls: _starttls,
+    Auth: _auth,
+    Mail: _mail,
+    Rcpt: _rcpt,
+    Data: _data,
+    XClient: _xclient,
+    XForward: _xforward,
+}
+_LACKS: Final[Mapping[type[Command], int]] = {Mail: 555, Rcpt: 555, Vrfy: 504, Expn: 504}
+"""What is answered to a parameter whose extension is missing.  RFC 5321 section 4.1.1.11, section 4.2.4."""
