@@ -137,8 +137,19 @@ class ClientConnection(Connection, role=Role.CLIENT):
         sequence = session.objection(kind, pipelining="PIPELINING" in self.extensions)
         if sequence is not None:
             return sequence
+        if kind is LastBdat and session.lmtp and not self._has_recipient:
+            return (
+                "in LMTP the last chunk waits until a recipient is accepted: without one, it has no reply at all "
+                "(RFC 2033 section 4.3)"
+            )
         found = objection(command, self)
         return None if found is None else found.text
+
+    @property
+    def _has_recipient(self) -> bool:
+        """A recipient of the transaction that the next command belongs to is known to be accepted."""
+        session = self._session
+        return session.accepted > 0 and not any(isinstance(each, Mail) for each in session.outstanding)
 
     def _send_content(self, data: bytes) -> bytes:
         # A chunk goes on also when it was refused already; but not when the server has left.

@@ -115,6 +115,31 @@ class Normaliser:
         )
 
 
+def objection_to(content: bytes, line_ends: LineEnds) -> str | None:
+    """Why the policy refuses this content, as a sentence; None where it does not."""
+    if line_ends is LineEnds.TRUSTED or (line_ends is LineEnds.NORMALISE and _NUL not in content):
+        return None
+    normaliser = Normaliser(line_ends)
+    try:
+        normaliser.normalise(content)
+        normaliser.end()
+    except LocalProtocolError as error:
+        return str(error)
+    return None
+
+
+def size_as_sent(content: bytes, line_ends: LineEnds) -> int:
+    """How many octets the content has when the policy was applied to it, its last line end included."""
+    size = len(content)
+    if line_ends is LineEnds.NORMALISE:
+        ends, returns = content.count(b"\n"), content.count(b"\r")
+        size += ends + returns
+        if ends and returns:
+            size -= 2 * (ends if _is_normalised(content) else content.count(b"\r\n"))
+        return size if not content or content[-1] in (_CR, _LF) else size + 2
+    return size if not content or content.endswith(b"\r\n") else size + 2
+
+
 class Stuffer(Normaliser):
     """Makes of content what goes over the wire behind a 354."""
 

@@ -15,7 +15,8 @@ class Envelope(Value):
     """A reverse-path and the forward-paths, with their parameters.
 
     ``sender``: a reverse-path (``""`` is the null one) or a `Mail`.  ``recipients``: forward-paths or `Rcpt`, or a
-    single one of them.  Further arguments are parameters of MAIL, by the names of the fields of `Mail`.  Raises
+    single one of them.  Further arguments are parameters of MAIL, by the names of the fields of `Mail`; ``smtputf8`` is
+    True by itself where a sender that is no `Mail`, or a recipient, is not ASCII (RFC 6531 section 3.4).  Raises
     `LocalProtocolError` for what these refuse, and where there is no recipient.
     """
 
@@ -32,11 +33,14 @@ class Envelope(Value):
         recipients: str | Mailbox | Rcpt | Iterable[str | Mailbox | Rcpt],
         **parameters: Any,
     ) -> None:
-        set_field(self, "mail", _mail(sender, parameters))
         paths = (recipients,) if isinstance(recipients, str | Mailbox | Rcpt) else tuple(recipients)
         if not paths:
             raise LocalProtocolError("an envelope without a recipient: name at least one")
-        set_field(self, "recipients", tuple(path if isinstance(path, Rcpt) else Rcpt(path) for path in paths))
+        found = tuple(path if isinstance(path, Rcpt) else Rcpt(path) for path in paths)
+        if not (isinstance(sender, Mail) or (str(sender).isascii() and all(rcpt.is_ascii for rcpt in found))):
+            parameters.setdefault("smtputf8", True)
+        set_field(self, "mail", _mail(sender, parameters))
+        set_field(self, "recipients", found)
 
     @property
     def sender(self) -> str:

@@ -223,6 +223,24 @@ class BadCommand(Event):
         set_field(self, "command", command)
 
 
+class EarlyTalker(Event):
+    """The client has spoken before it was greeted, which RFC 5321 section 4.3.1 forbids.  The greeting is still due.
+
+    It tells whether the client looks at what it is answered: software that throws spam at servers often does not.
+    """
+
+    __slots__ = ("received",)
+    __match_args__ = ("received",)
+    _secret = frozenset({"received"})
+
+    received: bytes
+    """What has come, or its beginning: at most 256 octets.  It may hold a secret, so it does not show in ``repr``.
+    Nothing of it is lost: it is read when the greeting was sent."""
+
+    def __init__(self, received: bytes) -> None:
+        set_field(self, "received", received)
+
+
 class ContentReceived(Event):
     """A piece of the content, unstuffed.  Where the pieces are cut depends on the network."""
 

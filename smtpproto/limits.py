@@ -25,14 +25,31 @@ REPLY_LINE = 512
 
 
 class Limits(Value):
-    """What a peer may make the engine keep.  Going past one of them is a `RemoteProtocolError`."""
+    """What a peer may make the engine, and who uses it, keep.
 
-    __match_args__ = ("command_line", "outstanding", "recipients", "reply_line", "reply_lines", "reply_octets")
+    A line or a reply that goes past its limit is a `RemoteProtocolError`; a message, a recipient or a transaction too
+    many is refused.
+    """
+
+    __match_args__ = (
+        "command_line",
+        "message",
+        "outstanding",
+        "recipients",
+        "reply_line",
+        "reply_lines",
+        "reply_octets",
+        "transactions",
+    )
     __slots__ = __match_args__
 
     command_line: int
     """Octets in one command line that a server reads.  RFC 4954 section 4 wants 12288 for AUTH; a line that is
     longer than its own command allows, but not than this, gets a 500 and the session goes on."""
+    message: int
+    """Octets in the content of one message that a server takes, where its offer of SIZE has no number of its own.
+    RFC 5321 section 4.5.3.1.7 wants at least 65536, and to have no limit; Postfix takes 10240000, aiosmtpd 33554432,
+    Exim 50 MiB."""
     outstanding: int
     """Commands that may wait for their replies at a time: the size of a group.  RFC 2920 section 3.1 sets none."""
     recipients: int
@@ -45,25 +62,32 @@ class Limits(Value):
     """Lines in one reply.  The longest EHLO replies in real use have about 40."""
     reply_octets: int
     """Octets in all lines of one reply; curl stops at 64 KiB."""
+    transactions: int
+    """MAIL commands in one session; the next one gets a 421, after which a client comes again.  Exim takes 1000 and
+    KumoMTA 10000, Postfix any number; the MAILMAX of RFC 9422 cannot be more than 999999."""
 
     def __init__(
         self,
         *,
         command_line: int = 12288,
+        message: int = 33_554_432,
         outstanding: int = 10_000,
         recipients: int = 50_000,
         reply_line: int = 16_384,
         reply_lines: int = 8192,
         reply_octets: int = 131_072,
+        transactions: int = 100_000,
     ) -> None:
         _set_counts(
             self,
             command_line=command_line,
+            message=message,
             outstanding=outstanding,
             recipients=recipients,
             reply_line=reply_line,
             reply_lines=reply_lines,
             reply_octets=reply_octets,
+            transactions=transactions,
         )
 
 

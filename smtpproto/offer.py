@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from . import grammar
 from .commands import Auth, Command, Data, Expn, Mail, Rcpt, StartTls, Vrfy, XClient, XForward
 from .extensions import Extensions, extension_for_command
 from .replies import Reply
@@ -67,6 +68,13 @@ class Tally:
             self.recipients += 1
             if "LIMITS" in extensions and "RCPTDOMAINMAX" in extensions.limits:  # which bounds what is kept here
                 self._domains.add(domain_of(command))
+
+    def copy(self) -> Tally:
+        """Another that is the same so far."""
+        made = Tally()
+        made.mail, made.transactions, made.recipients = self.mail, self.transactions, self.recipients
+        made._domains = set(self._domains)
+        return made
 
     def domains_with(self, command: Rcpt) -> int:
         """How many domains the recipients of this session are at, together with one more."""
@@ -141,11 +149,32 @@ def _mail(command: Mail, here: Standing) -> Objection | None:
     if command.by is not None and command.by.mode == "R" and soonest and command.by.seconds < soonest:
         text = f"BY={command.by} is sooner than the {soonest} seconds of DELIVERBY (RFC 2852 section 4.1)"
         return Objection(text, 501, "5.5.4")
+    return _held_too_long(command, offered) or _beyond(offered, "MAILMAX", here.tally.transactions + 1)
+
+
+def _held_too_long(command: Mail, offered: Extensions) -> Objection | None:
+    """RFC 4865 section 4: the offer is of seconds, and a date-time that says the same or less."""
     longest = offered.future_release_maximum
     if command.hold_for is not None and longest is not None and command.hold_for > longest:
         text = f"HOLDFOR={command.hold_for} is longer than the {longest} seconds of FUTURERELEASE (RFC 4865 section 4)"
         return Objection(text, 501, "5.5.4")
-    return _beyond(offered, "MAILMAX", here.tally.transactions + 1)
+    latest = offered.arguments("FUTURERELEASE")[1:2]
+    if command.hold_until is None or not latest or not grammar.DATE_TIME.match(latest[0]):
+        return None
+    if _minutes(command.hold_until) <= _minutes(latest[0]):
+        return None
+    text = f"HOLDUNTIL={command.hold_until} is later than the {latest[0]} of FUTURERELEASE (RFC 4865 section 4)"
+    return Objection(text, 501, "5.5.4")
+
+
+def _minutes(date_time: str) -> int:
+    """The minutes in UTC of a date-time of RFC 3339, counted from anywhere."""
+    year, month, day, hour, minute = (int(date_time[i:j]) for i, j in ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16)))
+    year, month = (year, month - 3) if month > 2 else (year - 1, month + 9)  # years that begin with March
+    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day
+    offset = date_time[-6:]
+    east = 0 if date_time[-1] in "Zz" else int(offset[:3]) * 60 + int(f"{offset[0]}{offset[4:]}")
+    return (days * 24 + hour) * 60 + minute - east
 
 
 def _rcpt(command: Rcpt, here: Standing) -> Objection | None:

@@ -153,6 +153,30 @@ class Reply(Value):
         return "".join(f"{self.code}-{line}\n" for line in first) + f"{self.code} {last}"
 
 
+def with_status(reply: Reply, default: EnhancedStatus | None = None) -> Reply:
+    """The reply with the same enhanced status code at the beginning of each line.  RFC 2034 section 4.
+
+    It is the first that a line has; where none has one, ``default``, or ``x.0.0``: other or undefined (RFC 3463
+    section 3.1).  A code of another class than the reply's is a part of its text, and no default either.  A reply 3yz
+    has none, and stays as it is.
+    """
+    class_ = reply.code // 100
+    if class_ == 3:
+        return reply
+    found = [_status_of(class_, line) for line in reply.lines]
+    usual = f"{class_}.0.0" if default is None or default.class_ != class_ else str(default)
+    status = next(filter(None, found), usual)
+    if found.count(status) == len(found):
+        return reply
+    lines = zip(reply.lines, found, strict=True)
+    return trusted_reply(reply.code, tuple(line if own == status else f"{status} {line}" for line, own in lines))
+
+
+def _status_of(class_: int, line: str) -> str | None:
+    match = _match_leading_status(line)
+    return match[0].rstrip(" ") if match is not None and int(match[1]) == class_ else None
+
+
 def _printable(line: str) -> str:
     return line if line.isprintable() else "".join(map(_printable_character, line))
 

@@ -6,6 +6,10 @@ writes them when it runs out of input.)
 
 What a client may not send does not raise: it becomes a `BadCommand` with the reply that the RFC wants.  Only what
 makes it impossible to know where the next command begins is a `RemoteProtocolError`.
+
+Content is given on as it comes, up to the size that is taken (SIZE, RFC 1870).  What goes beyond it, and the octets of
+a chunk that is refused, are read to their end and dropped: so both sides stay in step, and whoever keeps what is given
+keeps no more than that size.
 """
 
 from __future__ import annotations
@@ -20,14 +24,11 @@ from .commands import (
     Command,
     Ehlo,
     EndOfData,
-    Expn,
     Helo,
     Lhlo,
     Mail,
     Rcpt,
-    StartTls,
     UnknownCommand,
-    Vrfy,
     parse_auth_response,
     parse_command,
 )
@@ -39,18 +40,24 @@ from .events import (
     BadCommand,
     CommandReceived,
     ContentReceived,
+    EarlyTalker,
     Event,
     Pause,
     StartTlsReady,
 )
-from .extensions import extension_for_command
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
+from .offer import objection
 from .replies import Reply
-from .states import AUTH, CLOSED, DATA, SERVICE_CLOSING, TLS, BadLine, Kind, kind_of
+from .states import AUTH, CLOSED, DATA, SERVICE_CLOSING, START, TLS, BadLine, Kind, kind_of
 
 _BLOCK: Final = 65_536
 """Octets of content that are looked at together: where many small messages have come at once, only so much of what is
 behind each of them is touched with it."""
+
+_SHOWN: Final = 256
+"""Octets that an `EarlyTalker` shows."""
+
+_TOO_LARGE: Final = Reply(552, "5.3.4 message too large (RFC 1870 section 6)")
 
 
 class ServerConnection(Connection, role=Role.SERVER):
@@ -66,7 +73,9 @@ class ServerConnection(Connection, role=Role.SERVER):
         "_chunk_left",
         "_chunk_refusal",
         "_content_ended",
+        "_early_told",
         "_lenient",
+        "_taken",
         "_tls_ready",
         "_unstuffer",
     )
@@ -97,6 +106,8 @@ class ServerConnection(Connection, role=Role.SERVER):
         self._accept_bare = accept_bare
         self._unstuffer: Unstuffer | None = None
         self._content_ended = False
+        self._taken = 0  # octets of content in this transaction
+        self._early_told = False
         self._chunk: Bdat | None = None  # the BDAT whose octets are under way, what is left of them,
         self._chunk_left = 0
         self._chunk_refusal: BadCommand | None = None  # and what it will get instead of an answer
@@ -115,6 +126,8 @@ class ServerConnection(Connection, role=Role.SERVER):
         if session.is_waiting:
             command, kind, _ = session.reply(message.code)
             self._replied(command, kind, message)
+            if isinstance(command, Mail) and message.is_positive and self.tally.mail is not command:
+                self._begin(command)  # the program accepts what the engine would refuse
             if session.state is TLS:
                 self._tls_ready = StartTlsReady(command, message)
         elif message.code == SERVICE_CLOSING:
@@ -127,6 +140,10 @@ class ServerConnection(Connection, role=Role.SERVER):
     def _content_begins(self) -> None:
         self._unstuffer = Unstuffer(accept_bare=self._accept_bare)
         self._content_ended = False
+
+    def _begin(self, mail: Mail) -> None:
+        self._note_envelope(mail)
+        self._taken = 0
 
     # In ------------------------------------------------------------------------------------------------------------
 
@@ -147,13 +164,20 @@ class ServerConnection(Connection, role=Role.SERVER):
         if session.state is TLS:
             return self._next_before_tls()
         if session.is_waiting:
-            return PAUSED
+            return self._next_before_greeting() if session.state is START else PAUSED
         if self._chunk is not None:
             return self._next_of_chunk(self._chunk)
         if self._unstuffer is not None:
             return self._next_of_content(self._unstuffer)
         line = self._lines.next_line()
         return self._end_of_input() if line is None else self._command_event(line)
+
+    def _next_before_greeting(self) -> Event | Pause:
+        """What has come before the greeting is told once, and waits for it.  RFC 5321 section 4.3.1."""
+        if self._early_told or not self._lines:
+            return PAUSED
+        self._early_told = True
+        return EarlyTalker(self._lines.peek(_SHOWN))
 
     def _next_before_tls(self) -> Event | Pause:
         if self._tls_ready is not None:
@@ -175,6 +199,7 @@ class ServerConnection(Connection, role=Role.SERVER):
         bad = None if refusal is None else BadCommand(line, refusal, command)
         if isinstance(command, Bdat):
             self._chunk, self._chunk_left, self._chunk_refusal = command, command.size, bad
+            self._taken += 0 if bad is not None else command.size
             return self._next_of_chunk(command)
         return self._received(command, bad)
 
@@ -186,6 +211,10 @@ class ServerConnection(Connection, role=Role.SERVER):
             self._session.add(command, kind_of(command))
             return bad
         self._session.command(command)
+        if isinstance(command, Mail):
+            self._begin(command)
+        elif isinstance(command, Rcpt):
+            self._note_envelope(command)
         return CommandReceived(command)
 
     def _refusal(self, command: Command, kind: Kind) -> Reply | None:
@@ -197,22 +226,34 @@ class ServerConnection(Connection, role=Role.SERVER):
             return Reply(500, f"5.5.1 {command.verb} is not for {'LMTP' if session.lmtp else 'SMTP'}")
         if session.objection(kind, pipelining=True) is not None:
             return Reply(503, "5.5.1 bad sequence of commands")
-        objection = self._not_offered(command, kind)
-        if objection is not None:
-            return self._not_offered_reply(command, kind, objection)
+        found = objection(command, self)
+        if found is not None:
+            return found.reply
         if isinstance(command, Mail | Rcpt) and not command.other.keys() <= self.extensions.keys():
             return Reply(555, "5.5.4 a parameter that is not recognised")
-        if kind is Rcpt and session.accepted >= self.limits.recipients:
+        return self._beyond_limits(command)
+
+    def _beyond_limits(self, command: Command) -> Reply | None:
+        limits = self.limits
+        if isinstance(command, Rcpt) and self._session.accepted >= limits.recipients:
             return Reply(452, "4.5.3 too many recipients")
+        if isinstance(command, Bdat) and command.size > self._room:
+            return _TOO_LARGE
+        if isinstance(command, Mail):
+            if (command.size or 0) > self._largest:
+                return _TOO_LARGE
+            if self.tally.transactions >= limits.transactions:
+                return Reply(421, "4.7.0 too many messages in one session")
         return None
 
-    def _not_offered_reply(self, command: Command, kind: Kind, objection: str) -> Reply:
-        if kind is Mail or kind is Rcpt:
-            return Reply(555, f"5.5.4 {objection}")
-        if kind is Vrfy or kind is Expn:
-            return Reply(504, f"5.5.4 {objection}")
-        repeated = extension_for_command(command.verb) in self.extensions or (kind is StartTls and self.secure)
-        return Reply(503 if repeated else 502, f"5.5.1 {objection}")
+    @property
+    def _largest(self) -> int:
+        """The largest message that is taken.  An offer of SIZE without a number, or with 0, names none."""
+        return self.extensions.size or self.limits.message
+
+    @property
+    def _room(self) -> int:
+        return self._largest - self._taken
 
     def _next_of_content(self, unstuffer: Unstuffer) -> Event | Pause:
         """After 354: pieces of content, then `EndOfData`.  RFC 5321 section 4.5.2."""
@@ -225,14 +266,20 @@ class ServerConnection(Connection, role=Role.SERVER):
             piece, used = unstuffer.receive(data, start)
             self._content_ended = used is not None
             self._lines.skip((len(data) if used is None else used) - start)
-            if piece:
-                return ContentReceived(piece)
+            fitting = piece[: max(self._room, 0)]
+            self._taken += len(piece)
+            if fitting:
+                return ContentReceived(fitting)
         self._unstuffer = None
-        bad = None
+        refusal = self._content_refusal(unstuffer)
+        return self._received(EndOfData(), None if refusal is None else BadCommand(b".", refusal, EndOfData()))
+
+    def _content_refusal(self, unstuffer: Unstuffer) -> Reply | None:
+        if self._room < 0:
+            return _TOO_LARGE
         if unstuffer.violation is not None:
-            refusal = Reply(554, f"5.6.0 {unstuffer.violation} in the content (RFC 5321 section 2.3.8)")
-            bad = BadCommand(b".", refusal, EndOfData())
-        return self._received(EndOfData(), bad)
+            return Reply(554, f"5.6.0 {unstuffer.violation} in the content (RFC 5321 section 2.3.8)")
+        return None
 
     def _next_of_chunk(self, chunk: Bdat) -> Event | Pause:
         """After BDAT: the octets announced, also where it is refused; then `Bdat`.  RFC 3030 section 2."""

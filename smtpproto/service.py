@@ -34,13 +34,28 @@ from .errors import LocalProtocolError
 from .events import BadCommand, CommandReceived
 from .extensions import Extensions
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
-from .replies import Reply
+from .replies import EnhancedStatus, Reply, with_status
 from .sasl import SERVER_MECHANISMS, Identity, ServerMechanism
 from .server import ServerConnection
+from .states import TRANSACTION_STATES
 from .values import Value, set_field
 
-DEFAULT_EXTENSIONS: Final = ("PIPELINING", "8BITMIME", "CHUNKING", "ENHANCEDSTATUSCODES", "SMTPUTF8", "HELP")
-"""What the engine does by itself."""
+
+def default_extensions(limits: Limits = DEFAULT_LIMITS) -> tuple[str, ...]:
+    """What the engine does by itself: the lines of the EHLO reply."""
+    return (
+        f"SIZE {limits.message}",
+        "PIPELINING",
+        "8BITMIME",
+        "CHUNKING",
+        "ENHANCEDSTATUSCODES",
+        "SMTPUTF8",
+        "HELP",
+    )
+
+
+DEFAULT_EXTENSIONS: Final = default_extensions()
+"""The same with the default limits."""
 
 MAX_ERRORS: Final = 20
 """Refused commands and failed authentications in one session.  Postfix: 20 (smtpd_hard_error_limit)."""
@@ -50,11 +65,12 @@ class Service(Value):
     """What a server offers, and to whom.
 
     ``host_name``: the name that it gives itself.  ``extensions``: lines of the EHLO reply, but for STARTTLS and
-    AUTH, which come and go with the state.  ``starttls``: TLS can be had.  ``mechanisms``: SASL mechanisms, names or
-    objects; those that expose the secret are offered only under TLS, unless ``allow_plaintext_auth``.
-    ``require_tls``, ``require_auth``: no mail without them.  ``lmtp``: speak LMTP.  ``max_errors``: commands refused by
-    the engine or by this policy, and failed authentications, after which the session ends; what the program refuses
-    does not count.
+    AUTH, which come and go with the state; None offers what the engine does by itself, with the ``message`` of the
+    limits as SIZE.  REQUIRETLS is offered under TLS only (RFC 8689 section 4.2.1).  ``starttls``: TLS can be had.
+    ``mechanisms``: SASL mechanisms, names or objects; those that expose the secret are offered only under TLS, unless
+    ``allow_plaintext_auth``.  ``require_tls``, ``require_auth``: no mail without them.  ``lmtp``: speak LMTP.
+    ``max_errors``: commands refused by the engine or by this policy, and failed authentications, after which the
+    session ends; what the program refuses does not count, nor what is refused for now.
     """
 
     __match_args__ = (
@@ -88,7 +104,7 @@ class Service(Value):
         self,
         host_name: str = "localhost",
         *,
-        extensions: Mapping[str, str] | Iterable[str] = DEFAULT_EXTENSIONS,
+        extensions: Mapping[str, str] | Iterable[str] | None = None,
         starttls: bool = False,
         mechanisms: Iterable[str | ServerMechanism] = (),
         allow_plaintext_auth: bool = False,
@@ -99,7 +115,7 @@ class Service(Value):
         limits: Limits = DEFAULT_LIMITS,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
     ) -> None:
-        offer = Extensions(extensions)
+        offer = Extensions(default_extensions(limits) if extensions is None else extensions)
         for keyword, field in (("STARTTLS", "starttls"), ("AUTH", "mechanisms")):
             if keyword in offer:
                 raise LocalProtocolError(f"{keyword} is offered by {field}=, not by extensions=")
@@ -140,6 +156,11 @@ class ServiceSession:
     """Who has authenticated."""
     errors: int
     """What had to be refused so far."""
+    mail: Mail | None
+    """The MAIL of the transaction that is under way; None where there is none.  It is there until the end of the
+    content was answered."""
+    recipients: list[Rcpt]
+    """The recipients of the transaction that were accepted, in order.  A new one is another list."""
 
     def __init__(
         self,
@@ -155,6 +176,8 @@ class ServiceSession:
         self.hello = ""
         self.identity = None
         self.errors = 0
+        self.mail = None
+        self.recipients = []
 
     @property
     def mechanisms(self) -> dict[str, ServerMechanism]:
@@ -167,7 +190,10 @@ class ServiceSession:
     @property
     def offer(self) -> tuple[str, ...]:
         """The lines of the EHLO reply behind the first."""
-        lines = self.service.extensions.lines()
+        extensions = self.service.extensions
+        if not self.connection.secure:
+            extensions = extensions.without("REQUIRETLS")
+        lines = extensions.lines()
         if self.service.starttls and not self.connection.secure:
             lines += ("STARTTLS",)
         if self.mechanisms:
@@ -199,12 +225,31 @@ class ServiceSession:
             return Reply(250, host_name)
         return _DEFAULTS.get(type(command), _NOT_IMPLEMENTED)
 
+    def complete(self, reply: Reply, command: Command | None) -> Reply:
+        """The reply to a command, with the enhanced status code that it lacks, where such codes are offered.
+
+        The greeting and the answer to EHLO have none.  After HELO, and before either, it counts what would be offered:
+        RFC 2034 section 4 wants the codes "regardless of whether or not EHLO is employed by the client".
+        """
+        offered = self.connection.extensions if self.connection.extended else self.service.extensions
+        if "ENHANCEDSTATUSCODES" not in offered or type(command) in _WITHOUT_STATUS:
+            return reply
+        return with_status(reply, _USUAL_STATUS.get(type(command)))
+
     def note(self, event: CommandReceived | BadCommand, reply: Reply) -> None:
         """Keep the facts that a reply has made true."""
-        if reply.is_positive and isinstance(event, CommandReceived) and type(event.command) in HELLO_KINDS:
-            self.hello = event.command.domain  # type: ignore[attr-defined]
-        if isinstance(event, BadCommand) and not reply.is_positive:
+        command = event.command
+        if reply.is_positive:
+            if isinstance(event, CommandReceived) and type(command) in HELLO_KINDS:
+                self.hello = command.domain  # type: ignore[union-attr]
+            elif isinstance(command, Mail):
+                self.mail, self.recipients = command, []
+            elif isinstance(command, Rcpt):
+                self.recipients.append(command)
+        elif isinstance(event, BadCommand) and event.reply.is_permanent:  # a recipient too many is none
             self.errors += 1
+        if self.mail is not None and self.connection.state not in TRANSACTION_STATES:
+            self.mail, self.recipients = None, []
 
     @property
     def has_erred_too_often(self) -> bool:
@@ -222,6 +267,13 @@ _BEFORE_TLS: Final = frozenset({Connect, Ehlo, Lhlo, StartTls, Noop, Quit})
 """RFC 3207 section 4; LHLO is LMTP's EHLO."""
 _BEFORE_AUTH: Final = _BEFORE_TLS | {Helo, Auth, Rset, Help}
 """RFC 4954 section 6, and HELP, which has nothing to hide."""
+_WITHOUT_STATUS: Final = HELLO_KINDS | {Connect}
+"""RFC 2034 section 4."""
+_USUAL_STATUS: Final[Mapping[type[Command | None], EnhancedStatus]] = {
+    Mail: EnhancedStatus(2, 1, 0),
+    Rcpt: EnhancedStatus(2, 1, 5),
+}
+"""RFC 3463 section 3.2: other address status, destination address valid."""
 _NOT_IMPLEMENTED: Final = Reply(502, "5.5.1 command not implemented")
 _DEFAULTS: Final[Mapping[type[Command], Reply]] = {
     StartTls: Reply(220, "2.0.0 ready to start TLS"),

@@ -194,7 +194,7 @@ def commands() -> st.SearchStrategy[Command]:
         st.builds(Auth, st.just("LOGIN")),
         mails(),
         rcpts(),
-        st.builds(Bdat, st.integers(0, 10**20 - 1), st.booleans()),
+        st.builds(Bdat, st.integers(0, 2**63 - 1), st.booleans()),
         st.builds(Burl, urls(), st.booleans()),
         st.builds(Noop, texts()),
         st.builds(Help, texts()),

@@ -657,6 +657,49 @@ def test_content_that_is_refused_changes_nothing() -> None:
     assert client.send(EndOfData()) == b".\r\n"
 
 
+EIGHT_BITS = "content has the octet 0xfc, and MAIL said nothing of it"
+
+
+@pytest.mark.parametrize("body", [None, "7BIT", "8BITMIME", "BINARYMIME"])
+@pytest.mark.parametrize("chunk", [False, True])
+@pytest.mark.rfc("6152", "3")
+@pytest.mark.rfc("3030", "3")
+def test_eight_bits_need_a_body_that_has_them(body: str | None, chunk: bool) -> None:
+    if body == "BINARYMIME" and not chunk:
+        return
+    client = ready_client(*EVERYTHING)
+    assert client.content_objection(b"\xfc") is None  # nothing was said of any body
+    ask(client, Mail("a@x.example", body=body), b"250 ok\r\n")
+    ask(client, Rcpt("b@y.example"), b"250 ok\r\n")
+    if chunk:
+        client.send(Bdat(2, last=True))
+    else:
+        ask(client, Data(), b"354 go\r\n")
+    assert client.content_objection(b"u\r\n\0") is None
+    before = look(client)
+    if body in ("8BITMIME", "BINARYMIME"):
+        assert client.content_objection(b"u\xfc") is None
+        assert client.send_content(b"u\xfc") == b"u\xfc"
+    else:
+        objection = client.content_objection(b"u\xfc")
+        assert objection is not None
+        assert EIGHT_BITS in objection
+        with pytest.raises(LocalProtocolError, match=EIGHT_BITS):
+            client.send_content(b"u\xfc")
+        assert look(client) == before
+        assert client.send_content(b"ue") == b"ue"
+
+
+def test_what_was_said_of_one_message_holds_for_no_other() -> None:
+    client = mailing_client("b@y.example")
+    ask(client, Rset(), b"250 ok\r\n")
+    ask(client, Mail("a@x.example"), b"250 ok\r\n")
+    ask(client, Rcpt("b@y.example"), b"250 ok\r\n")
+    ask(client, Data(), b"354 go\r\n")
+    with pytest.raises(LocalProtocolError, match=EIGHT_BITS):
+        client.send_content(b"\xfc")
+
+
 @pytest.mark.parametrize("state", ["ready", "mail", "rcpt", "data asked", "auth"])
 def test_content_is_sent_only_where_it_is_due(state: str) -> None:
     client = ready_client(*EVERYTHING) if state in ("ready", "auth") else mailing_client("b@y.example")
@@ -745,30 +788,49 @@ def test_lmtp_replies_are_for_their_recipients(end: str) -> None:
 @pytest.mark.rfc("2033", "4.2")
 def test_lmtp_does_not_mix_up_transactions() -> None:
     client = ready_client(*EVERYTHING, lmtp=True)
-    for command in (
-        Mail(""),
-        Rcpt("b@y.example"),
-        Rset(),
-        Mail(""),
-        Rcpt("c@y.example"),
-        Bdat(0, last=True),
-        Mail(""),
-        Rcpt("d@y.example"),
-        Bdat(0),
-        Bdat(0, last=True),
-    ):
+    for command in (Mail(""), Rcpt("b@y.example"), Rset(), Mail(""), Rcpt("c@y.example")):
         client.send(command)
-    seen = receive(client, b"250 ok\r\n" * 8 + b"452 full\r\n503 no\r\n")
+    receive(client, b"250 ok\r\n" * 5)
+    for command in (Bdat(0, last=True), Mail(""), Rcpt("d@y.example"), Bdat(0)):
+        client.send(command)
+    seen = receive(client, b"250 ok\r\n" * 3)
+    client.send(Bdat(0, last=True))
+    seen += receive(client, b"452 full\r\n503 no\r\n")
     assert [event.recipient for event in seen if isinstance(event, RecipientReply)] == ["c@y.example"]
     assert client.state is State.READY
     assert client.outstanding == ()
 
 
+@pytest.mark.rfc("2033", "4.3")
+def test_lmtp_last_chunk_waits_for_a_recipient() -> None:
+    client = ready_client(*EVERYTHING, lmtp=True)
+    last = Bdat(0, last=True)
+    for _ in range(2):
+        for command in (Mail(""), Rcpt("no@y.example"), Rcpt("b@y.example")):
+            client.send(command)
+        receive(client, b"250 ok\r\n550 no\r\n")
+        with pytest.raises(LocalProtocolError, match="the last chunk waits until a recipient is accepted"):
+            client.send(last)
+        receive(client, b"250 ok\r\n")
+        client.send(last)
+        client.send(Mail(""))
+        with pytest.raises(LocalProtocolError, match="out of sequence"):
+            client.send(last)
+        client.send(Rcpt("c@y.example"))
+        with pytest.raises(LocalProtocolError, match="the last chunk waits until a recipient is accepted"):
+            client.send(last)  # the one that is accepted is of the transaction before
+        receive(client, b"250 ok\r\n" * 3)
+        client.send(Rset())
+        receive(client, b"250 ok\r\n")
+
+
 def test_lmtp_421_is_for_all() -> None:
     client = ready_client(*EVERYTHING, lmtp=True)
-    for command in (Mail(""), Rcpt("b@y.example"), Rcpt("c@y.example"), Bdat(0, last=True)):
+    for command in (Mail(""), Rcpt("b@y.example"), Rcpt("c@y.example")):
         client.send(command)
-    assert receive(client, b"250 ok\r\n" * 3 + b"250 one\r\n421 bye\r\n")[-2:] == [
+    receive(client, b"250 ok\r\n" * 3)
+    client.send(Bdat(0, last=True))
+    assert receive(client, b"250 one\r\n421 bye\r\n") == [
         RecipientReply(Bdat(0, last=True), Reply(250, "one"), "b@y.example"),
         ServiceClosing(Bdat(0, last=True), Reply(421, "bye")),
     ]

@@ -21,6 +21,7 @@ from smtpproto import (
     ContentReceived,
     ContentWanted,
     Data,
+    EarlyTalker,
     Ehlo,
     EhloReply,
     EndOfData,
@@ -61,6 +62,7 @@ AT_THE_SERVER = (
     CommandReceived(Auth("PLAIN", b"s3cret")),
     BadCommand(b"czNjcmV0", Reply(500), Auth("PLAIN", b"s3cret")),
     ContentReceived(b"s3cret"),
+    EarlyTalker(b"AUTH PLAIN czNjcmV0"),
 )
 OTHERS = (ConnectionClosed((Auth("PLAIN", b"s3cret"),), OK, False),)
 

@@ -130,7 +130,7 @@ class Run:
 
     @property
     def sent(self) -> list[bytes]:
-        return [effect.data for effect in self.effects if isinstance(effect, Send)]
+        return [bytes(effect.data) for effect in self.effects if isinstance(effect, Send)]
 
     @property
     def output(self) -> bytes:

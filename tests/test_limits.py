@@ -44,6 +44,16 @@ def test_at_least_a_hundred_recipients() -> None:
     assert limits.DEFAULT_LIMITS.recipients >= 100
 
 
+@pytest.mark.rfc("5321", "4.5.3.1.7")
+def test_a_message_of_64_kib_is_taken() -> None:
+    assert limits.DEFAULT_LIMITS.message == 33_554_432 >= 65_536
+
+
+@pytest.mark.rfc("9422", "4.1")
+def test_a_session_may_be_long() -> None:
+    assert 1000 <= limits.DEFAULT_LIMITS.transactions <= 999_999
+
+
 @given(st.dictionaries(st.sampled_from(NAMES), st.integers(1, 10**12)))
 def test_limits_hold_what_they_are_given(given_: dict[str, int]) -> None:
     made = Limits(**given_)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from smtpproto.errors import LocalProtocolError, RemoteProtocolError
 from smtpproto.limits import Limits
-from smtpproto.replies import EnhancedStatus, Reply, ReplyParser, trusted_reply
+from smtpproto.replies import EnhancedStatus, Reply, ReplyParser, trusted_reply, with_status
 
 codes = st.integers(200, 599)
 # Characters of every kind, and octets that are not UTF-8.
@@ -22,6 +22,7 @@ texts = st.text(characters, max_size=80).map(
     lambda text: text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 )
 replies = st.builds(Reply, codes, st.lists(texts, min_size=1, max_size=5))
+statuses = st.builds(EnhancedStatus, st.sampled_from([2, 4, 5]), st.integers(0, 999), st.integers(0, 999))
 
 
 def parse(data: bytes, limits: Limits | None = None) -> list[Reply]:
@@ -305,3 +306,65 @@ def test_short_and_long_lines_make_the_same_replies(lines: list[bytes]) -> None:
             result.append(str(error).split(" (received")[0])
         results.append((result, parser.in_progress))
     assert results[0] == results[1]
+
+
+# -- enhanced status codes for all --------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("2034", "4")
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (Reply(250, "ok"), Reply(250, "2.0.0 ok")),
+        (Reply(451, "later"), Reply(451, "4.0.0 later")),
+        (Reply(550, ""), Reply(550, "5.0.0 ")),
+        (Reply(550, "5.1.1 no such user"), Reply(550, "5.1.1 no such user")),
+        (Reply(550, "5.1.1"), Reply(550, "5.1.1")),
+        # The codes agree with the reply's own.
+        (Reply(550, "2.1.5 ok"), Reply(550, "5.0.0 2.1.5 ok")),
+        (Reply(250, "5.1.1 is what I do not say"), Reply(250, "2.0.0 5.1.1 is what I do not say")),
+        (Reply(450, "4.01.1 is none"), Reply(450, "4.0.0 4.01.1 is none")),
+        (Reply(450, "4.7.1, is none"), Reply(450, "4.0.0 4.7.1, is none")),
+        # Those of one reply are the same.
+        (Reply(550, ("one", "two", "")), Reply(550, ("5.0.0 one", "5.0.0 two", "5.0.0 "))),
+        (Reply(550, ("5.7.1 one", "two")), Reply(550, ("5.7.1 one", "5.7.1 two"))),
+        (Reply(550, ("one", "5.7.1 two")), Reply(550, ("5.7.1 one", "5.7.1 two"))),
+        (Reply(550, ("5.1.1 one", "5.7.1 two")), Reply(550, ("5.1.1 one", "5.1.1 5.7.1 two"))),
+        (Reply(550, ("4.1.1 one", "5.7.1 two")), Reply(550, ("5.7.1 4.1.1 one", "5.7.1 two"))),
+        # A reply 3yz has none.
+        (Reply(354, "go ahead"), Reply(354, "go ahead")),
+        (Reply(334, ""), Reply(334, "")),
+    ],
+)
+def test_with_status(reply: Reply, expected: Reply) -> None:
+    assert with_status(reply) == expected
+
+
+@pytest.mark.rfc("3463", "3.2")
+def test_the_usual_status_is_used_where_its_class_is_the_replys() -> None:
+    usual = EnhancedStatus(2, 1, 5)
+    assert with_status(Reply(250, "ok"), usual) == Reply(250, "2.1.5 ok")
+    assert with_status(Reply(250, "2.1.0 ok"), usual) == Reply(250, "2.1.0 ok")
+    assert with_status(Reply(550, "no"), usual) == Reply(550, "5.0.0 no")
+
+
+@given(
+    code=st.integers(200, 599),
+    lines=st.lists(st.sampled_from(["", "x", "2.1.5 ok", "4.2.2 full", "5.1.1", "5.1.1 no"]), min_size=1, max_size=4),
+    default=st.none() | statuses,
+)
+def test_with_status_has_one_at_each_line_and_keeps_the_text(
+    code: int, lines: list[str], default: EnhancedStatus | None
+) -> None:
+    reply = Reply(code, lines)
+    made = with_status(reply, default)
+    assert with_status(made, default) == made
+    assert made.code == code
+    assert all(one.endswith(text) for one, text in zip(made.lines, lines, strict=True))
+    if reply.is_intermediate:
+        assert made is reply
+        return
+    assert made.enhanced is not None
+    assert {Reply(code, line).enhanced for line in made.lines} == {made.enhanced}
+    if reply.enhanced is not None:
+        assert made.enhanced == reply.enhanced

@@ -22,6 +22,7 @@ from smtpproto import (
     ConnectionClosed,
     ContentReceived,
     Data,
+    EarlyTalker,
     Ehlo,
     EndOfData,
     Event,
@@ -41,6 +42,7 @@ from smtpproto import (
     StartTls,
     StartTlsReady,
     State,
+    Timeouts,
     UnknownCommand,
     Vrfy,
     testing,
@@ -89,13 +91,42 @@ def test_a_bad_command_waits_for_its_reply_as_well() -> None:
 
 
 @pytest.mark.rfc("5321", "4.3.1")
-def test_what_comes_before_the_greeting_waits_for_it() -> None:
+@given(cut=strategies.cuts(20))
+def test_what_comes_before_the_greeting_is_told_once_and_waits_for_it(cut: list[int]) -> None:
     server = ServerConnection()
-    server.receive_data(b"EHLO me.example\r\nNO")
+    assert server.next_event() is PAUSED
+    stream = b"EHLO me.example\r\nNO"
+    told = receive(server, *testing.pieces(stream, cut))
+    assert len(told) == 1
+    assert isinstance(told[0], EarlyTalker)
+    assert stream.startswith(told[0].received)
     assert server.next_event() is PAUSED
     assert server.outstanding == (Connect(),)
     server.send(Reply(220, "mx.example"))
     assert server.next_event() == CommandReceived(Ehlo("me.example"))
+
+
+@pytest.mark.rfc("5321", "4.3.1")
+def test_an_early_talker_shows_the_beginning_of_what_it_says() -> None:
+    server = ServerConnection(limits=Limits(command_line=600))
+    server.receive_data(b"x" * 1000 + b"\0\n")
+    assert server.next_event() == EarlyTalker(b"x" * 256)
+    server.send(Reply(554, "you did not wait"))
+    # What it was is judged when its turn comes.
+    with pytest.raises(RemoteProtocolError, match="longer than the 600 octets"):
+        server.next_event()
+
+
+def test_who_waits_for_the_greeting_is_no_early_talker() -> None:
+    server = ServerConnection()
+    server.receive_data(b"")
+    assert server.next_event() is PAUSED
+    server.send(Reply(220))
+    assert server.next_event() == ConnectionClosed((), Reply(220), False)
+    server = ServerConnection()
+    server.send(Reply(220))
+    assert give(server, b"EHLO me.example\r\nNOOP\r\n", 250) == [CommandReceived(Ehlo("me.example"))]
+    assert events(server) == [CommandReceived(Noop())]
 
 
 @pytest.mark.rfc("5321", "3.1")
@@ -531,7 +562,7 @@ def test_many_messages_at_once_cost_linear_work(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("smtpproto.server._BLOCK", block)
     monkeypatch.setattr("smtpproto.server.Unstuffer", Counted)
     monkeypatch.setattr("smtpproto.connection.LineBuffer", Fed)
-    server = in_data()
+    server = in_data(offer=())
     looked_at = 0
     stream = b"x" * 20_000 + b"\r\n" + b".\r\nMAIL FROM:<>\r\nRCPT TO:<b@y.example>\r\nDATA\r\n" * 500 + b".\r\n"
     server.receive_data(stream)
@@ -594,7 +625,40 @@ def test_the_octets_of_a_refused_chunk_are_never_commands(situation: str, cut: l
 
 @pytest.mark.parametrize(
     "line",
-    [b"BDAT", b"BDAT x", b"BDAT -1", b"BDAT 1 FIRST", b"BDAT 1 LAST x", b"BDAT 100000000000000000000", b"BDAT 1 "],
+    [
+        b"BDAT",
+        b"BDAT x",
+        b"BDAT -1",
+        b"BDAT +1",
+        b"BDAT -0",
+        b"BDAT 1_0",
+        b"BDAT 1.0",
+        b"BDAT 1e3",
+        b"BDAT 0x10",
+        b"BDAT 1,000",
+        b"BDAT 1\tLAST",
+        b"BDAT  1 LAST",
+        b"BDAT 1  LAST",
+        b"BDAT LAST",
+        b"BDAT 1 FIRST",
+        b"BDAT 1 LAST x",
+        b"BDAT 1 LA\xc5\xbfT",
+        b"BDAT \xff",
+        "BDAT \u0663".encode(),
+        "BDAT \uff15 LAST".encode(),
+        "BDAT \u00b2".encode(),
+        "BDAT 1\u0660".encode(),
+        b"BDAT 9223372036854775808",
+        b"BDAT 99999999999999999999 LAST",
+        b"BDAT 100000000000000000000",
+        b"BDAT " + b"0" * 21,
+        b"BDAT " + b"9" * 5000,
+        b"BDAT\t5",
+        b" BDAT 5",
+        b"\tbdat 5 LAST",
+        b"BDAT 1 ",
+    ],
+    ids=lambda line: repr(line[:40]),
 )
 @pytest.mark.rfc("3030", "2")
 def test_a_chunk_of_unknown_size_ends_the_session(line: bytes) -> None:
@@ -608,8 +672,253 @@ def test_a_chunk_of_unknown_size_ends_the_session(line: bytes) -> None:
         with pytest.raises(RemoteProtocolError, match="BDAT chunk-size") as caught:
             server.next_event()
         assert caught.value.code == 501
-        assert caught.value.received == line
+        assert caught.value.received == line[:256]
     assert server.state is State.ERROR
+
+
+@pytest.mark.rfc("3030", "2")
+@given(
+    size=st.text("0123456789+-_ .,xeL\u0661\uff11\u00b9", min_size=1, max_size=22) | st.integers(0, 2**70).map(str),
+    last=st.sampled_from([b"", b" LAST", b" last"]),
+)
+def test_a_chunk_has_a_size_or_it_ends_the_session(size: str, last: bytes) -> None:
+    """No reading of a number but one: ASCII digits, and what 64 bits hold."""
+    number = size.strip(" ") if not last else size
+    digits = number.isascii() and number.isdecimal() and len(number) <= 20 and int(number) < 2**63
+    server = mailing_server("b@y.example")
+    server.receive_data(b"BDAT " + number.encode() + last + b"\r\n")
+    if not digits:
+        with pytest.raises(RemoteProtocolError) as caught:
+            server.next_event()
+        assert caught.value.code == 501
+        return
+    event = server.next_event()
+    wanted = Bdat(int(number), last=bool(last))
+    if wanted.size == 0:
+        assert event == CommandReceived(wanted)
+    else:
+        assert event is NEED_DATA
+
+
+@pytest.mark.parametrize("line", [b"BDATA 5", b"XBDAT 5", b"BDAT5", b"B DAT 5"])
+def test_what_only_looks_like_bdat_is_an_unknown_command(line: bytes) -> None:
+    assert code_of(bad(ready_server(*EVERYTHING), line + b"\r\n")) == (500, "5.5.1")
+
+
+# -- sizes --------------------------------------------------------------------------------------------------------
+
+SIZES: list[tuple[tuple[str, ...], int]] = [
+    (("SIZE 10", "CHUNKING"), 99_999),
+    (("SIZE 10", "CHUNKING"), 1),
+    (("SIZE", "CHUNKING"), 10),
+    (("SIZE 0", "CHUNKING"), 10),
+    (("CHUNKING",), 10),
+]
+"""Offers, and limits that hold where they name no number: ten octets each."""
+
+
+@pytest.mark.rfc("1870", "6.3")
+@pytest.mark.parametrize(("offer", "limit"), SIZES)
+@given(cut=strategies.cuts(60))
+def test_a_message_up_to_its_size_is_taken(offer: tuple[str, ...], limit: int, cut: list[int]) -> None:
+    server = mailing_server("b@y.example", offer=offer, limits=Limits(message=limit))
+    give(server, b"DATA\r\n", 354)
+    # Ten octets: the dot that was stuffed is none of them.
+    found = receive(server, *testing.pieces(b"..2345678\r\n.\r\nNOOP\r\n", cut))
+    assert merged(found) == [b".2345678\r\n", CommandReceived(EndOfData())]
+    server.send(Reply(250))
+    assert events(server) == [CommandReceived(Noop())]
+
+
+@pytest.mark.rfc("1870", "6.3")
+@pytest.mark.parametrize(("offer", "limit"), SIZES)
+@given(cut=strategies.cuts(60), more=st.binary(min_size=1).filter(lambda octets: b"\r" not in octets))
+def test_of_a_larger_message_no_more_is_given_and_its_end_is_refused(
+    offer: tuple[str, ...], limit: int, cut: list[int], more: bytes
+) -> None:
+    server = mailing_server("b@y.example", offer=offer, limits=Limits(message=limit))
+    give(server, b"DATA\r\n", 354)
+    stream = b"..2345678\r\nx" + more + b"\r\n.\r\nNOOP\r\n"
+    content, event = merged(receive(server, *testing.pieces(stream, cut)))
+    assert content == b".2345678\r\n"
+    assert isinstance(event, BadCommand)
+    assert (code_of(event), event.command) == ((552, "5.3.4"), EndOfData())
+    server.send(event.reply)
+    assert server.state is State.READY
+    assert events(server) == [CommandReceived(Noop())]
+
+
+def test_each_message_has_its_size() -> None:
+    server = ready_server("SIZE 10", "CHUNKING")
+    envelope = b"MAIL FROM:<>\r\n", b"RCPT TO:<b@y.example>\r\n"
+    for _ in range(3):
+        for line in envelope:
+            give(server, line, 250)
+        give(server, b"DATA\r\n", 354)
+        assert merged(give(server, b"12345678\r\n.\r\n", 250)) == [b"12345678\r\n", CommandReceived(EndOfData())]
+        for line in envelope:
+            give(server, line, 250)
+        give(server, b"BDAT 10\r\n1234567890", 250)
+        assert code_of(bad(server, b"BDAT 1 LAST\r\nx")) == (552, "5.3.4")
+        server.send(Reply(552))
+
+
+@pytest.mark.rfc("5321", "4.1.1.1")
+def test_after_helo_the_limit_holds() -> None:
+    server = ServerConnection(limits=Limits(message=3))
+    server.send(Reply(220))
+    for line in (b"HELO me\r\n", b"MAIL FROM:<>\r\n", b"RCPT TO:<b@y.example>\r\n"):
+        give(server, line, 250)
+    give(server, b"DATA\r\n", 354)
+    content, event = receive(server, b"x\r\nx\r\n.\r\n")
+    assert content == ContentReceived(b"x\r\n")
+    assert isinstance(event, BadCommand)
+    assert event.reply.code == 552
+
+
+@pytest.mark.rfc("3030", "2")
+@pytest.mark.parametrize(("offer", "limit"), SIZES)
+@given(cut=strategies.cuts(80), last=st.booleans())
+def test_chunks_have_the_size_together(offer: tuple[str, ...], limit: int, cut: list[int], last: bool) -> None:
+    server = mailing_server("b@y.example", offer=offer, limits=Limits(message=limit))
+    assert merged(give(server, b"BDAT 6\r\n123456", 250)) == [b"123456", CommandReceived(Bdat(6))]
+    assert merged(give(server, b"BDAT 4\r\n7890", 250)) == [b"7890", CommandReceived(Bdat(4))]
+    assert give(server, b"BDAT 0\r\n", 250) == [CommandReceived(Bdat(0))]
+    chunk = b"BDAT 6%b\r\nQUIT\r\nNOOP\r\n" % (b" LAST" if last else b"")
+    (event,) = receive(server, *testing.pieces(chunk, cut))
+    assert isinstance(event, BadCommand)
+    assert (code_of(event), event.command) == ((552, "5.3.4"), Bdat(6, last=last))
+    server.send(event.reply)
+    assert server.state is (State.READY if last else State.FAILED)
+    assert events(server) == [CommandReceived(Noop())]
+
+
+def test_a_chunk_too_large_fails_the_transaction() -> None:
+    server = mailing_server("b@y.example", offer=("SIZE 10", "CHUNKING"))
+    server.receive_data(b"BDAT 11\r\n12345678901BDAT 2 LAST\r\nxxRSET\r\n")
+    for code in (552, 503):
+        event = server.next_event()
+        assert isinstance(event, BadCommand)
+        assert event.reply.code == code
+        server.send(event.reply)
+    assert server.next_event() == CommandReceived(Rset())
+
+
+@pytest.mark.rfc("1870", "6.1")
+@pytest.mark.parametrize(("offer", "limit"), SIZES[:-1])
+def test_a_message_that_is_announced_too_large(offer: tuple[str, ...], limit: int) -> None:
+    server = ready_server(*offer, limits=Limits(message=limit))
+    event = bad(server, b"MAIL FROM:<> SIZE=11\r\n")
+    assert code_of(event) == (552, "5.3.4")
+    server.send(event.reply)
+    assert receive(server, b"MAIL FROM:<> SIZE=10\r\n") == [CommandReceived(Mail("", size=10))]
+
+
+def test_what_is_given_on_is_bounded_however_much_comes() -> None:
+    server = in_data(offer=("SIZE 1000",))
+    given_on = 0
+    for _ in range(100):
+        given_on += sum(len(event.data) for event in receive(server, b"x" * 5000) if isinstance(event, ContentReceived))
+    assert given_on == 1000
+    assert code_of(bad(server, b"\r\n.\r\n")) == (552, "5.3.4")
+
+
+def test_a_message_too_large_is_refused_for_that_first() -> None:
+    server = in_data(offer=("SIZE 3",))
+    *_, event = receive(server, b"bare\nLF\0\r\n.\r\n")
+    assert isinstance(event, BadCommand)
+    assert event.reply.code == 552
+
+
+# -- how much in one session --------------------------------------------------------------------------------------
+
+
+def test_too_many_transactions() -> None:
+    server = ready_server(*EVERYTHING, limits=Limits(transactions=2))
+    for code in (250, 550, 421):
+        server.receive_data(b"MAIL FROM:<>\r\nRSET\r\n")
+        event = server.next_event()
+        if code == 421:
+            break
+        assert event == CommandReceived(Mail(""))
+        server.send(Reply(code))
+        assert server.next_event() == CommandReceived(Rset())
+        server.send(Reply(250))
+    assert isinstance(event, BadCommand)
+    assert code_of(event) == (421, "4.7.0")
+    server.send(event.reply)
+    assert server.state is State.CLOSED
+    server.receive_data(b"")
+    assert events(server) == [ConnectionClosed((), event.reply, False)]
+
+
+@pytest.mark.rfc("9422", "4.1")
+def test_mailmax_is_obeyed_by_its_server() -> None:
+    server = ready_server("LIMITS MAILMAX=1 RCPTMAX=9")
+    give(server, b"MAIL FROM:<>\r\n", 250)
+    give(server, b"RSET\r\n", 250)
+    assert code_of(bad(server, b"MAIL FROM:<>\r\n")) == (421, "4.7.0")
+
+
+@pytest.mark.rfc("9422", "4.2")
+def test_rcptmax_counts_what_was_received() -> None:
+    server = mailing_server("a@y.example", offer=("LIMITS RCPTMAX=3",))
+    give(server, b"RCPT TO:<no@y.example>\r\n", 550)
+    give(server, b"RCPT TO:<b@y.example>\r\n", 250)
+    for _ in range(2):
+        event = bad(server, b"RCPT TO:<c@y.example>\r\n")
+        assert code_of(event) == (452, "4.5.3")
+        server.send(event.reply)
+    give(server, b"DATA\r\n", 354)
+    give(server, b".\r\n", 250)
+    give(server, b"MAIL FROM:<>\r\n", 250)
+    assert receive(server, b"RCPT TO:<c@y.example>\r\n") == [CommandReceived(Rcpt("c@y.example"))]
+
+
+@pytest.mark.rfc("9422", "4.3")
+def test_rcptdomainmax_counts_the_domains_of_the_session() -> None:
+    server = mailing_server("a@y.example", "a@Z.example", offer=("LIMITS RCPTDOMAINMAX=2",))
+    give(server, b"RCPT TO:<b@Y.example>\r\n", 250)
+    assert code_of(bad(server, b"RCPT TO:<a@x.example>\r\n")) == (452, "4.5.3")
+    server.send(Reply(452))
+    give(server, b"RSET\r\n", 250)
+    give(server, b"MAIL FROM:<>\r\n", 250)
+    assert code_of(bad(server, b"RCPT TO:<a@x.example>\r\n")) == (452, "4.5.3")
+    server.send(Reply(452))
+    assert receive(server, b"RCPT TO:<c@z.example>\r\n") == [CommandReceived(Rcpt("c@z.example"))]
+
+
+@pytest.mark.rfc("3030", "3")
+def test_what_the_program_accepts_is_the_transaction() -> None:
+    """Also where the engine would have refused it."""
+    server = ready_server("SIZE 10", "BINARYMIME", "CHUNKING")
+    for line in (b"MAIL FROM:<>\r\n", b"RCPT TO:<b@y.example>\r\n"):
+        give(server, line, 250)
+    give(server, b"BDAT 9 LAST\r\n123456789", 250)
+    event = bad(server, b"MAIL FROM:<> BODY=BINARYMIME SIZE=99\r\n")
+    assert event.reply.code == 552
+    server.send(Reply(250))
+    give(server, b"RCPT TO:<b@y.example>\r\n", 250)
+    assert server.tally.mail == Mail("", body="BINARYMIME", size=99)
+    assert server.tally.recipients == 1
+    assert code_of(bad(server, b"DATA\r\n")) == (503, "5.5.1")
+    server.send(Reply(503))
+    assert give(server, b"BDAT 9 LAST\r\n123456789", 250)[-1] == CommandReceived(Bdat(9, last=True))
+
+
+@pytest.mark.rfc("5321", "4.1.1.10")
+@given(cut=strategies.cuts(40))
+def test_nothing_behind_quit_is_read(cut: list[int]) -> None:
+    server = ready_server()
+    found: list[Event] = []
+    for piece in testing.pieces(b"QUIT\r\nNOOP\r\nbare\nLF\0" + b"x" * 20_000, cut):
+        server.receive_data(piece)
+        for event in events(server):
+            found.append(event)
+            server.send(Reply(221))
+    assert found == [CommandReceived(Quit())]
+    server.receive_data(b"")
+    assert events(server) == [ConnectionClosed((), Reply(221), True)]
 
 
 # -- cuts ---------------------------------------------------------------------------------------------------------
@@ -703,3 +1012,27 @@ def test_a_line_without_an_end_stops_at_the_limit(cut: Callable[[bytes], list[by
         receive(server, *cut(b"NOOP " + b"x" * 595))
     server = ready_server(limits=Limits(command_line=600))
     assert code_of(bad(server, b"NOOP " + b"x" * 593 + b"\r\n")) == (500, "5.5.2")
+
+
+# -- what else it says --------------------------------------------------------------------------------------------
+
+
+def test_a_server_sends_replies_only() -> None:
+    server = ready_server()
+    before = look(server)
+    with pytest.raises(LocalProtocolError, match="a server sends replies, not commands"):
+        server.send(Noop())
+    assert look(server) == before
+
+
+@pytest.mark.rfc("5321", "4.5.3.2")
+def test_the_timeout_is_that_of_content_while_content_is_due() -> None:
+    server = mailing_server("b@y.example", timeouts=Timeouts(server=5, data_block=3))
+    assert server.deadline == 5
+    receive(server, b"BDAT 2\r\nx")
+    assert server.deadline == 3
+    receive(server, b"x")
+    server.send(Reply(250))
+    assert server.deadline == 5
+    server = in_data(timeouts=Timeouts(server=5, data_block=3))
+    assert server.deadline == 3

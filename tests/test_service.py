@@ -35,7 +35,7 @@ from smtpproto.events import BadCommand, CommandReceived, Event, Pause
 from smtpproto.limits import Limits, Timeouts
 from smtpproto.replies import Reply
 from smtpproto.sasl import Identity, LoginServer, PlainServer, ServerExchange
-from smtpproto.service import DEFAULT_EXTENSIONS, MAX_ERRORS, Service, ServiceSession
+from smtpproto.service import DEFAULT_EXTENSIONS, MAX_ERRORS, Service, ServiceSession, default_extensions
 
 
 class Hashed:
@@ -130,6 +130,32 @@ def test_plain_offer() -> None:
     assert hello(session()) == ("mx.example greets me.example", *DEFAULT_EXTENSIONS)
     assert hello(session(extensions=["SIZE 5"])) == ("mx.example greets me.example", "SIZE 5")
     assert hello(session(extensions=())) == ("mx.example greets me.example",)
+
+
+@pytest.mark.rfc("1870", "4")
+def test_the_size_that_is_offered_is_the_one_that_is_taken() -> None:
+    assert DEFAULT_EXTENSIONS[0] == "SIZE 33554432"
+    limits = Limits(message=5000)
+    assert session(limits=limits).offer == ("SIZE 5000", *DEFAULT_EXTENSIONS[1:]) == default_extensions(limits)
+    # What the program says itself stays as it is, and holds.
+    assert session(limits=limits, extensions=DEFAULT_EXTENSIONS).offer == DEFAULT_EXTENSIONS
+
+
+@pytest.mark.rfc("8689", "4.2.1")
+def test_requiretls_is_offered_under_tls() -> None:
+    extensions = ["PIPELINING", "REQUIRETLS", "SIZE 5"]
+    assert session(extensions=extensions).offer == ("PIPELINING", "SIZE 5")
+    assert session(extensions=extensions, secure=True).offer == ("PIPELINING", "REQUIRETLS", "SIZE 5")
+    serving = greeted(extensions=extensions, starttls=True)
+    say(serving, b"EHLO me.example")
+    event = say(serving, b"MAIL FROM:<> REQUIRETLS")
+    assert isinstance(event, BadCommand)
+    assert event.reply.code == 555
+    say(serving, b"STARTTLS")
+    serving.connection.next_event()
+    serving.tls_established()
+    say(serving, b"EHLO me.example")
+    assert say(serving, b"MAIL FROM:<> REQUIRETLS") == CommandReceived(Mail("", require_tls=True))
 
 
 @pytest.mark.rfc("3207", "4")
@@ -319,9 +345,176 @@ def test_errors_are_counted() -> None:
     assert (serving.errors, serving.has_erred_too_often) == (2, True)
 
 
+def test_what_is_refused_for_now_is_no_error() -> None:
+    """A client with many recipients is not sent away for those that it has to send again."""
+    serving = transaction("b@y.example", max_errors=2, limits=Limits(recipients=1))
+    for _ in range(5):
+        event = say(serving, b"RCPT TO:<c@y.example>")
+        assert isinstance(event, BadCommand)
+        assert event.reply.code == 452
+    assert serving.errors == 0
+    assert not serving.has_erred_too_often
+
+
+def test_an_error_stays_one_whatever_the_program_answers() -> None:
+    serving = greeted()
+    say(serving, b"WHAT", Reply(451, "4.3.0 the program has failed"))
+    assert serving.errors == 1
+
+
 def test_bad_command_that_the_program_lets_pass_is_no_error() -> None:
     serving = greeted()
     event = say(serving, b"XYZZY", Reply(250, "nothing happens"))
     assert isinstance(event, BadCommand)
     assert serving.errors == 0
     assert isinstance(serving.connection.next_event(), Pause)
+
+
+# The transaction --------------------------------------------------------------------------------------------------
+
+
+def transaction(*recipients: str, **fields: Any) -> ServiceSession:
+    serving = greeted(**fields)
+    say(serving, b"LHLO me.example" if serving.service.lmtp else b"EHLO me.example")
+    say(serving, b"MAIL FROM:<a@x.example>")
+    for recipient in recipients:
+        say(serving, b"RCPT TO:<%b>" % recipient.encode())
+    return serving
+
+
+def envelope(serving: ServiceSession) -> tuple[Mail | None, list[Rcpt]]:
+    return serving.mail, serving.recipients
+
+
+NOTHING: tuple[Mail | None, list[Rcpt]] = (None, [])
+
+
+@pytest.mark.rfc("5321", "4.1.4")
+def test_the_transaction_is_what_was_accepted() -> None:
+    serving = greeted()
+    assert envelope(serving) == NOTHING
+    say(serving, b"EHLO me.example")
+    say(serving, b"MAIL FROM:<no@x.example>", Reply(550, "no"))
+    assert envelope(serving) == NOTHING
+    say(serving, b"MAIL FROM:<a@x.example> SIZE=5")
+    assert envelope(serving) == (Mail("a@x.example", size=5), [])
+    for line, reply in (
+        (b"RCPT TO:<b@y.example>", None),
+        (b"RCPT TO:<no@y.example>", Reply(550, "no")),
+        (b"RCPT TO:<c@y.example>", Reply(251, "2.1.5 will forward")),
+        (b"MAIL FROM:<other@x.example>", None),
+        (b"NOOP", None),
+        (b"WHAT", None),
+    ):
+        say(serving, line, reply)
+    assert envelope(serving) == (Mail("a@x.example", size=5), [Rcpt("b@y.example"), Rcpt("c@y.example")])
+
+
+@pytest.mark.rfc("5321", "4.1.4")
+@pytest.mark.parametrize("line", [b"RSET", b"EHLO again.example", b"HELO again.example", b"QUIT"])
+def test_what_ends_the_transaction(line: bytes) -> None:
+    serving = transaction("b@y.example")
+    kept = serving.recipients
+    say(serving, line)
+    assert envelope(serving) == NOTHING
+    assert kept == [Rcpt("b@y.example")]
+
+
+@pytest.mark.parametrize("line", [b"RSET", b"EHLO again.example"])
+def test_what_is_refused_does_not_end_it(line: bytes) -> None:
+    serving = transaction("b@y.example")
+    say(serving, line, Reply(451, "later"))
+    assert envelope(serving) == (Mail("a@x.example"), [Rcpt("b@y.example")])
+
+
+@pytest.mark.rfc("5321", "3.8")
+def test_421_ends_it_too() -> None:
+    serving = transaction("b@y.example")
+    say(serving, b"NOOP", Reply(421, "4.3.2 down"))
+    assert envelope(serving) == NOTHING
+
+
+@pytest.mark.rfc("5321", "4.1.1.4")
+@pytest.mark.parametrize("reply", [None, Reply(550, "5.7.1 spam"), Reply(451, "4.3.0 later")])
+def test_it_is_there_until_the_content_was_answered(reply: Reply | None) -> None:
+    serving = transaction("b@y.example")
+    say(serving, b"DATA", None)
+    serving.connection.receive_data(b".\r\n")
+    event = serving.connection.next_event()
+    assert event == CommandReceived(EndOfData())
+    assert isinstance(event, CommandReceived)
+    assert envelope(serving) == (Mail("a@x.example"), [Rcpt("b@y.example")])
+    answer = serving.default(event) if reply is None else reply
+    serving.connection.send(answer)
+    serving.note(event, answer)
+    assert envelope(serving) == NOTHING
+
+
+@pytest.mark.rfc("3030", "2")
+def test_it_ends_with_the_last_chunk() -> None:
+    there = (Mail("a@x.example"), [Rcpt("b@y.example")])
+    serving = transaction("b@y.example")
+    say(serving, b"BDAT 0")
+    assert envelope(serving) == there
+    say(serving, b"BDAT 0", Reply(452, "full"))
+    assert envelope(serving) == there
+    say(serving, b"BDAT 0 LAST")
+    assert envelope(serving) == NOTHING
+    serving = transaction("b@y.example")
+    say(serving, b"BDAT 0 LAST", Reply(451, "later"))
+    assert envelope(serving) == NOTHING
+
+
+def test_what_the_program_accepts_against_the_engine_is_the_transaction_too() -> None:
+    serving = greeted(limits=Limits(recipients=1))
+    say(serving, b"EHLO me.example")
+    say(serving, b"MAIL FROM:<a@x.example> XYZZY", Reply(250, "all the same"))
+    assert serving.mail == Mail("a@x.example", other={"XYZZY": None})
+    for path in ("b@y.example", "c@y.example"):
+        say(serving, b"RCPT TO:<%b>" % path.encode(), Reply(250, "all the same"))
+    assert serving.recipients == [Rcpt("b@y.example"), Rcpt("c@y.example")]
+
+
+# Enhanced status codes --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("2034", "4")
+@pytest.mark.parametrize(
+    ("command", "reply", "expected"),
+    [
+        (Mail("a@b.c"), Reply(250, "ok"), "250 2.1.0 ok"),
+        (Rcpt("a@b.c"), Reply(250, "ok"), "250 2.1.5 ok"),
+        (Rcpt("a@b.c"), Reply(550, "no"), "550 5.0.0 no"),
+        (Rcpt("a@b.c"), Reply(550, "5.1.1 no"), "550 5.1.1 no"),
+        (Noop(), Reply(250, "ok"), "250 2.0.0 ok"),
+        (EndOfData(), Reply(451, ("a", "b")), "451-4.0.0 a\n451 4.0.0 b"),
+        (None, Reply(421, "bye"), "421 4.0.0 bye"),
+        (Data(), Reply(354, "go"), "354 go"),
+        (Connect(), Reply(220, "mx.example"), "220 mx.example"),
+        (Connect(), Reply(554, "no"), "554 no"),
+        (Ehlo("x"), Reply(250, "mx.example"), "250 mx.example"),
+        (Ehlo("x"), Reply(550, "no"), "550 no"),
+        (Helo("x"), Reply(250, "mx.example"), "250 mx.example"),
+        (Lhlo("x"), Reply(250, "mx.example"), "250 mx.example"),
+    ],
+)
+def test_replies_get_the_status_that_they_lack(command: Command | None, reply: Reply, expected: str) -> None:
+    serving = greeted()
+    for line in (b"EHLO me.example", b"HELO me.example"):
+        say(serving, line)
+        assert str(serving.complete(reply, command)) == expected
+    serving = greeted(extensions=["SIZE 5"])
+    for line in (b"HELO me.example", b"EHLO me.example"):
+        say(serving, line)
+        assert serving.complete(reply, command) is reply
+
+
+@pytest.mark.rfc("2034", "4")
+def test_what_the_program_offered_instead_is_what_was_offered() -> None:
+    serving = greeted()
+    say(serving, b"EHLO me.example", Reply(250, ("mx.example", "SIZE 5")))
+    reply = Reply(250, "ok")
+    assert serving.complete(reply, Noop()) is reply
+    serving = greeted(extensions=())
+    say(serving, b"EHLO me.example", Reply(250, ("mx.example", "EnhancedStatusCodes")))
+    assert serving.complete(reply, Noop()) == Reply(250, "2.0.0 ok")

@@ -53,15 +53,15 @@ def parse_command(line: bytes, *, lenient: bool = False) -> Command:
             return UnknownCommand(verb.decode(), text.strip(" \t"))
         return parse(text.lstrip(" \t") if lenient else text, lenient)
     except (UnicodeDecodeError, LocalProtocolError) as error:
-        raise _bad_argument(cls, error) from None
+        raise _bad_argument(cls, line, error) from None
 
 
-def _bad_argument(cls: type[Command], error: Exception) -> BadSyntax:
-    if cls is UnknownCommand:
-        return BadSyntax(500, "5.5.2", "This is no command")
-    if cls is Bdat:
+def _bad_argument(cls: type[Command], line: bytes, error: Exception) -> BadSyntax:
+    if cls is Bdat or line.upper().split()[:1] == [b"BDAT"]:  # which others may read behind white space, or before it
         # Whether octets follow, and how many, nobody can tell.
         return BadSyntax(501, "5.5.4", "BDAT chunk-size [LAST] is wanted", fatal=True)
+    if cls is UnknownCommand:
+        return BadSyntax(500, "5.5.2", "This is no command")
     if isinstance(error, UnicodeDecodeError):
         return BadSyntax(501, "5.5.2", f"The argument of {cls.verb} is not UTF-8")
     return BadSyntax(501, "5.5.4", f"Bad argument of {cls.verb}")

@@ -12,11 +12,15 @@ where it was not.
 Every reply finds its message through ``_expected``, which mirrors what is outstanding at the connection.  With DATA the
 final dot of one message and the envelope of the next leave in one write, and the wait for its 354 brings the answer to
 that dot as well.  With BDAT a message needs no wait at all: a few small ones are under way at a time.  What cannot be
-sent again, or is large, waits for the answers to its recipients first, so that no content is sent in vain.
+read again, or is large, waits for the answers to its recipients first, so that no content is sent in vain.
+
+A last chunk that comes without a recipient is refused, but does not end the transaction at every server (at Exim it
+goes on).  There the next RCPT would be one of the old sender's.  So RSET, which costs no round trip, goes out before
+the next MAIL, unless it is known by then that the transaction is over.
 
 The fate of a message is decided by what was written and what was answered, never by what was hoped for: before the
 last octet of its content was given to the connection it was *not sent*, whatever breaks; from there on, until its
-answer, it is *unknown*.
+answer, it is *unknown*; but not where the server says before it that it leaves (RFC 5321 section 3.8).
 """
 
 from __future__ import annotations
@@ -112,7 +116,7 @@ class Deliveries:
         self._under_way: deque[Outgoing] = deque()
         self._results: deque[DeliveryResult] = deque()
         self._failure: Exception | None = None  # what the iterator raised
-        self._in_doubt = False  # the server may think that a transaction goes on which is over
+        self._latest: Outgoing | None = None  # sent in chunks, and not yet known to be over
         self._work: _Work[None] | None = self._send_all()
 
     def next_result(self) -> Flow[DeliveryResult | None]:
@@ -154,10 +158,8 @@ class Deliveries:
         try:
             while (outgoing := (yield from self._next_outgoing())) is not None:
                 yield from self._send_message(outgoing)
-                yield from self._send_again()
             yield from self._until(self._all_answered)
-            yield from self._send_again()
-            yield from self._leave_doubt()
+            yield from self._leave_transaction()
             yield from self._until(self._all_answered)
         except _Over as over:
             yield from self._give_up(over.error, over.reply)
@@ -175,7 +177,7 @@ class Deliveries:
                 item = yield Next(self._messages)
                 if item is None:
                     return None
-                envelope, content = item
+                envelope, content = _pair(item)
             except Exception as error:
                 self._failure = error
                 return None
@@ -201,12 +203,13 @@ class Deliveries:
                 yield None
             try:
                 item = yield Next(self._messages)
+                if item is None:
+                    return
+                envelope, _ = _pair(item)
             except Exception as failure:
                 self._failure = failure
                 return
-            if item is None:
-                return
-            self._results.append(Outgoing(item[0], lmtp=self._connection.lmtp).result(error, reply))
+            self._results.append(Outgoing(envelope, lmtp=self._connection.lmtp).result(error, reply))
 
     def _last_words(self, error: TransportError) -> _Work[tuple[Exception, Reply | None]]:
         """What the server had said before it closed the connection under what was being written."""
@@ -231,10 +234,8 @@ class Deliveries:
     def _send_message(self, outgoing: Outgoing) -> _Work[None]:
         try:
             if not self._expected:
-                event = yield from arrived(self._connection)
-                if not isinstance(event, Pause):
-                    self._take(event)
-            yield from self._leave_doubt()
+                yield from self._look()
+            yield from self._leave_transaction()
             yield from self._send_envelope(outgoing)
             yield from self._send_content(outgoing)
         except _ContentFailed as failed:
@@ -244,7 +245,7 @@ class Deliveries:
         if outgoing.error is not None and self._connection.predicted is State.DATA:
             # What was sent of it cannot be taken back but by closing.  RFC 5321 section 4.1.1.4.
             raise _Over(outgoing.error, None)
-        if self._connection.predicted in TRANSACTION_STATES:
+        if outgoing.begun and self._connection.predicted in TRANSACTION_STATES:
             yield from self._reset()
         yield from self._sent(outgoing)
 
@@ -252,7 +253,7 @@ class Deliveries:
         envelope = outgoing.envelope
         if outgoing.chunked:
             yield from self._until(lambda: len(self._under_way) <= _AHEAD)
-        yield from self._command(outgoing, MAIL, envelope.mail)
+        outgoing.begun = yield from self._command(outgoing, MAIL, envelope.mail)
         for number, rcpt in enumerate(envelope.recipients):
             if not (yield from self._command(outgoing, number, rcpt)):
                 return
@@ -267,18 +268,10 @@ class Deliveries:
 
     def _send_data(self, outgoing: Outgoing) -> _Work[None]:
         """The content behind a 354, and its end; only a dot where there is nobody to have it.  RFC 2920 section 3.1."""
-        unseen = 0
         while outgoing.has_recipients and not outgoing.exhausted:
             piece = yield from self._pull(outgoing)
             yield from self._put(self._connection.send_content(piece))
-            self._report(outgoing, len(piece))
-            unseen += len(piece)
-            if unseen >= PIECE:
-                unseen = 0
-                yield from self._flush()
-                event = yield from arrived(self._connection)
-                if not isinstance(event, Pause):
-                    self._take(event)
+            yield from self._report(outgoing)
         yield from self._put(self._command_now(outgoing, END, EndOfData()), ends=outgoing)
 
     def _send_chunks(self, outgoing: Outgoing) -> _Work[None]:
@@ -287,17 +280,17 @@ class Deliveries:
             yield from self._until(lambda: outgoing.is_answered)
         normaliser = Normaliser(self._connection.line_ends) if outgoing.is_text else None
         last = False
-        while not last:
+        # Content that is read is gone, so none is for a message that was refused already.
+        while not (last or outgoing.is_refused):
             data = yield from self._pull_chunk(outgoing, normaliser)
             last = outgoing.exhausted
             if last and normaliser is not None:
                 data += normaliser.end()
-            if not data and not last:
-                continue
             if not (yield from self._command(outgoing, END if last else CHUNK, Bdat(len(data), last))):
                 return
+            self._latest = outgoing
             yield from self._put(self._connection.send_content(data), ends=outgoing if last else None)
-            self._report(outgoing, len(data))
+            yield from self._report(outgoing)
 
     def _pull_chunk(self, outgoing: Outgoing, normaliser: Normaliser | None) -> _Work[bytes]:
         """So many pieces as are worth a chunk."""
@@ -320,13 +313,18 @@ class Deliveries:
             piece = yield Next(outgoing.content.chunks)
         except Exception as error:
             raise _ContentFailed(error) from error
-        outgoing.exhausted = piece is None
-        return b"" if piece is None else bytes(piece)
+        return outgoing.took(piece)
 
-    def _report(self, outgoing: Outgoing, octets: int) -> None:
-        outgoing.written += octets
-        if self._on_progress is not None:
-            self._on_progress(outgoing.written, outgoing.content.size)
+    def _report(self, outgoing: Outgoing) -> _Work[None]:
+        """More of it is on its way: tell the program, and now and then see whether the server has had enough."""
+        if outgoing.taken > outgoing.reported:
+            outgoing.reported = outgoing.taken
+            if self._on_progress is not None:
+                self._on_progress(outgoing.taken, outgoing.content.size)
+        if outgoing.taken - outgoing.seen >= PIECE:
+            outgoing.seen = outgoing.taken
+            yield from self._flush()
+            yield from self._look()
 
     def _sent(self, outgoing: Outgoing) -> _Work[None]:
         """All of it that will be sent was."""
@@ -335,29 +333,15 @@ class Deliveries:
         if self._results:
             yield None
 
-    # Where the server may think otherwise --------------------------------------------------------------------------
-
-    def _reset(self) -> _Work[None]:
-        self._in_doubt = False
-        yield from self._command(None, RSET, Rset())
-
-    def _leave_doubt(self) -> _Work[None]:
-        """Behind a last chunk that had no recipient, servers differ in whether the transaction is over."""
-        if self._in_doubt:
+    def _leave_transaction(self) -> _Work[None]:
+        """Where the last chunk may have left one open."""
+        latest, self._latest = self._latest, None
+        if latest is not None and not latest.is_over:
             yield from self._reset()
 
-    def _send_again(self) -> _Work[None]:
-        """What was refused because of that, and was on its way already."""
-        if any(each.again for each in self._under_way):
-            yield from self._until(self._all_answered)
-            for outgoing in [each for each in self._under_way if each.again]:
-                outgoing.begin()
-                yield from self._send_message(outgoing)
-
-    def _note_doubt(self, outgoing: Outgoing) -> None:
-        self._in_doubt = True
-        for each in self._under_way:
-            each.in_doubt = each is not outgoing
+    def _reset(self) -> _Work[None]:
+        self._latest = None
+        yield from self._command(None, RSET, Rset())
 
     # What goes out -------------------------------------------------------------------------------------------------
 
@@ -388,7 +372,8 @@ class Deliveries:
         """Gather it; ``ends``: the message whose last octet it has."""
         if self._gathered + len(data) > _GATHERED:
             yield from self._flush()
-        self._out.append(data)
+        if data:
+            self._out.append(data)
         self._gathered += len(data)
         if ends is not None:
             ends.end_gathered = True
@@ -406,6 +391,13 @@ class Deliveries:
         yield Send(data, self._connection.deadline)
 
     # What comes in -------------------------------------------------------------------------------------------------
+
+    def _look(self) -> _Work[None]:
+        """Take what has come already, without waiting for more."""
+        event = yield from arrived(self._connection)
+        while not isinstance(event, Pause):
+            self._take(event)
+            event = self._connection.next_event()
 
     def _until(self, condition: Callable[[], bool]) -> _Work[None]:
         while not condition():
@@ -444,8 +436,6 @@ class Deliveries:
         if outgoing is not None:
             outgoing.unanswered -= is_last
             outgoing.note(role, reply)
-            if role == END and outgoing.is_doubtful:
-                self._note_doubt(outgoing)
         elif not reply.is_positive and reply.code != SERVICE_CLOSING:
             raise RemoteProtocolError("RSET was refused (RFC 5321 section 4.1.1.5)", bytes(reply))
 
@@ -474,3 +464,13 @@ class _ContentFailed(Exception):
 def _closed(event: ConnectionClosed) -> TransportError:
     said = f"; it last said {event.last_reply}" if event.last_reply is not None else ""
     return TransportError(f"the server closed the connection{said}", ErrorCode.CLOSED_BY_PEER)
+
+
+def _pair(item: Any) -> tuple[Envelope, Any]:
+    match item:
+        case (Envelope() as envelope, content):
+            return envelope, content
+        case _:
+            raise LocalProtocolError(
+                f"a {type(item).__name__} is no message: give pairs of an Envelope and its content"
+            )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from smtpproto.client import ClientConnection
 from smtpproto.commands import Bdat, Data
-from smtpproto.content import EIGHT_BIT
+from smtpproto.content import EIGHT_BIT, LineEnds, objection_to, size_as_sent
 from smtpproto.delivery import DeliveryResult, Fate, RecipientResult
 from smtpproto.envelope import Envelope
 from smtpproto.errors import LocalProtocolError
-from smtpproto.extensions import Extensions
-from smtpproto.offer import Tally, objection
+from smtpproto.offer import objection
 from smtpproto.replies import Reply
 
 from .effects import Source
@@ -73,26 +72,22 @@ class Outgoing:
         self.chunked = False
         self.error: Exception | None = None
         self._lmtp = lmtp
-        self.begin()
-
-    def begin(self) -> None:
-        """Nothing of it was sent."""
         self.unanswered = 0
         """Commands of it that wait for their replies."""
         self.complete = False
         """All of it that will be sent was."""
+        self.begun = False
+        """Its MAIL was sent."""
         self.end_gathered = False
         self.end_written = False
         """The last octet of its content, and what ends it, was given to the transport."""
-        self.in_doubt = False
-        """It was sent while the server may have thought that another transaction goes on."""
-        self.again = False
-        """And so it was refused, and has to be sent again."""
         self.exhausted = False
         """There is no more content: it was read to its end."""
-        self.written = 0
-        """Octets of its content that were sent."""
-        self._position = 0
+        self.taken = 0
+        """Octets of its content that were read; so many of them the program was told of,"""
+        self.reported = 0
+        self.seen = 0
+        """and behind so many it was looked whether the server has said anything."""
         self._mail: Reply | None = None
         self._go_ahead: Reply | None = None
         self._recipients: dict[int, Reply] = {}
@@ -109,7 +104,8 @@ class Outgoing:
         """
         self.content, self.whole = content, content.whole
         offered = connection.extensions
-        mail, size = self.envelope.mail, self.content.size
+        mail = self.envelope.mail
+        size = self._size_as_sent(connection.line_ends)
         added: dict[str, Any] = {}
         if mail.size is None and size is not None and "SIZE" in offered:
             added["size"] = size
@@ -120,21 +116,30 @@ class Outgoing:
         binary = self.envelope.mail.body == "BINARYMIME"
         saves_a_trip = "CHUNKING" in offered and "PIPELINING" in offered
         self.chunked = chunking if chunking is not None else binary or saves_a_trip
-        self._check_content(offered)
+        self._check_content(size, connection)
         self._check_offer(connection)
 
     @property
     def _may_be_eight_bit(self) -> bool:
         return self.whole is None or not self.whole.isascii()
 
-    def _check_content(self, offered: Extensions) -> None:
-        whole, size = self.whole, self.content.size
+    def _size_as_sent(self, line_ends: LineEnds) -> int | None:
+        """What SIZE counts: the content as it will be sent, but for the dots.  RFC 1870 section 3."""
+        if self.whole is None or not self.is_text:
+            return self.content.size
+        return size_as_sent(self.whole, line_ends)
+
+    def _check_content(self, size: int | None, connection: ClientConnection) -> None:
+        whole, offered = self.whole, connection.extensions
         if whole is not None and not whole.isascii() and self.envelope.mail.body not in EIGHT_BIT:
             raise LocalProtocolError(
                 "the content has octets above 127, and 8BITMIME is not "
                 + ("asked for: give body='8BITMIME'" if "8BITMIME" in offered else "offered: encode it")
                 + " (RFC 6152 section 3)"
             )
+        fault = None if whole is None or not self.is_text else objection_to(whole, connection.line_ends)
+        if fault is not None:
+            raise LocalProtocolError(fault)
         if size is not None and offered.size and size > offered.size:
             raise LocalProtocolError(
                 f"the content has {size} octets, more than the {offered.size} of SIZE (RFC 1870 section 6.1)"
@@ -161,9 +166,20 @@ class Outgoing:
 
     def next_piece(self, whole: bytes) -> bytes:
         """The next piece of content that is in memory; all of it, where that is not much."""
-        start, self._position = self._position, self._position + PIECE
-        self.exhausted = self._position >= len(whole)
-        return whole if len(whole) <= PIECE else whole[start : self._position]
+        start, self.taken = self.taken, min(self.taken + PIECE, len(whole))
+        self.exhausted = self.taken == len(whole)
+        return whole if len(whole) <= PIECE else whole[start : self.taken]
+
+    def took(self, piece: object) -> bytes:
+        """A piece of content that is not in memory; None is the end of it."""
+        self.exhausted = piece is None
+        if piece is None:
+            return b""
+        if not isinstance(piece, bytes | bytearray | memoryview):
+            raise LocalProtocolError(f"a piece of the content is a {type(piece).__name__}: it must be bytes")
+        octets = bytes(cast("bytes", piece))
+        self.taken += len(octets)
+        return octets
 
     # What comes in -------------------------------------------------------------------------------------------------
 
@@ -175,7 +191,6 @@ class Outgoing:
                 self._accepted.append(role)
         elif role == MAIL:
             self._mail = reply
-            self.again = self.in_doubt and reply.code == _BAD_SEQUENCE
         elif role == END:
             self._final.append(reply)
         elif role == DATA and reply.is_intermediate:
@@ -194,9 +209,11 @@ class Outgoing:
         return self._go_ahead is not None or self._refusal is not None
 
     @property
-    def is_doubtful(self) -> bool:
-        """Its last chunk came without a recipient, and servers differ in what that makes of the transaction."""
-        return self.chunked and not self._accepted and self._mail is not None and self._mail.is_positive
+    def is_over(self) -> bool:
+        """The answer to its last chunk ends the transaction, or has: every server agrees."""
+        if self._mail is not None and not self._mail.is_positive:
+            return True
+        return self.has_recipients and self._refusal is None and self.unanswered <= 1
 
     @property
     def has_recipients(self) -> bool:
@@ -218,19 +235,25 @@ class Outgoing:
     @property
     def is_settled(self) -> bool:
         """Nothing will change any more."""
-        return self.complete and not self.unanswered and not self.again
+        return self.complete and not self.unanswered
 
     # What becomes of it --------------------------------------------------------------------------------------------
 
     def result(self, error: Exception | None = None, left: Reply | None = None) -> DeliveryResult:
         """``error``: what ended the connection; ``left``: with which words, if any, the server did so."""
         each = tuple(RecipientResult(rcpt, *self._fate(i, left)) for i, rcpt in enumerate(self.envelope.recipients))
-        word = self._final[-1] if self._final else self._refusal or left
-        return DeliveryResult(self.envelope, each, word, self.error or error)
+        return DeliveryResult(self.envelope, each, self._last_word() or left, self.error or error)
+
+    def _last_word(self) -> Reply | None:
+        """What is answered to content that nobody was to have says nothing."""
+        if not self._accepted:
+            refused = self._mail is not None and not self._mail.is_positive
+            return self._mail if refused else None
+        return self._refusal or (self._final[-1] if self._final else None)
 
     def _fate(self, number: int, left: Reply | None) -> tuple[Fate, Reply | None]:
         reply = self._recipients.get(number)
-        if self._mail is not None and not self._mail.is_positive and not self.again:
+        if self._mail is not None and not self._mail.is_positive:
             return _refused(self._mail)
         if reply is not None and not reply.is_positive:
             # RFC 5321 section 4.5.3.1.10: 552 means what 452 does, too many recipients.
@@ -253,7 +276,6 @@ class Outgoing:
         return self._final[nth] if nth < len(self._final) else None
 
 
-_BAD_SEQUENCE: Final = 503
 _TOO_MANY: Final = 552
 
 
@@ -268,5 +290,4 @@ class _Prospect:
         self.extensions = connection.extensions
         self.secure = connection.secure
         self.authenticated = connection.authenticated
-        self.tally = Tally()
-        self.tally.transactions = connection.tally.transactions
+        self.tally = connection.tally.copy()

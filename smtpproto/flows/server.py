@@ -116,6 +116,7 @@ class _Server:
             verdict = yield Ask(early)
             reply = reply if verdict is None else verdict
         self._conclude(greeting, reply)
+        yield from self._flush()
 
     def _early_talker(self) -> Flow[EarlyTalker | None]:
         """Whether the client has spoken before it was greeted.
