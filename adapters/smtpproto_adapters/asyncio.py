@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from smtpproto import AddressLiteral
-from smtpproto.flows import ShutDown
+from smtpproto.flows import Octets, ShutDown
 
 from .client import AsyncClient
 from .server import ServerCore
@@ -20,7 +20,9 @@ from .transport import (
     ACCEPT_PAUSE,
     ATTEMPT_DELAY,
     CLOSE_SECONDS,
+    READ_SIZE,
     Address,
+    Early,
     address_of,
     has_something,
     literal_of,
@@ -28,14 +30,24 @@ from .transport import (
     run_async,
 )
 
+WINDOW = 262_144
+"""Octets that asyncio is given at a time, for it may copy what it cannot write at once."""
+
 
 class Stream(asyncio.Protocol):
-    """What is between asyncio and one connection: no more than one read is ever kept, and a write waits for its end."""
+    """What is between asyncio and one connection: no more than one read is kept, and a write waits for its end.
 
-    def __init__(self) -> None:
-        self._read = bytearray()
+    While it waits more is kept, until there is no room; the last read, the size of which asyncio chooses, may be too
+    much for it.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._read = Early()
+        self._taking_in = False
         self._ended = False
         self._error: Exception | None = None
+        self._unyielded = 0
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -48,8 +60,9 @@ class Stream(asyncio.Protocol):
         self.transport.set_write_buffer_limits(0)
 
     def data_received(self, data: bytes) -> None:
-        self._read += data
-        self.transport.pause_reading()
+        self._read.add(data)
+        if not (self._taking_in and self._read.room):
+            self.transport.pause_reading()
         self._readable.set()
 
     def eof_received(self) -> bool:
@@ -58,10 +71,18 @@ class Stream(asyncio.Protocol):
         return True  # what has to be written still can be
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._take_in_the_last()
         self._ended = True
         self._error = exc
         for event in (self._readable, self._writable, self._lost):
             event.set()
+
+    def _take_in_the_last(self) -> None:
+        """What came before the connection broke; asyncio, where it was a write that failed, would leave it unread."""
+        with contextlib.suppress(OSError):
+            while self._read.room and (data := self._socket.recv(min(READ_SIZE, self._read.room))):
+                self._read.add(data)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -73,18 +94,53 @@ class Stream(asyncio.Protocol):
         """Let `receive` return, with nothing."""
         self._readable.set()
 
-    async def send(self, data: bytes, timeout: float | None) -> None:
-        self.transport.write(data)
-        async with asyncio.timeout(timeout):
-            await self._writable.wait()
+    async def send(self, data: Octets, timeout: float | None) -> None:
+        rest = data if len(data) <= WINDOW else memoryview(data)
+        if self._may_write:
+            rest = self._write(rest)
+        if rest or not self._writable.is_set():
+            async with asyncio.timeout(timeout):
+                await self._send_rest(rest)
+        await self._take_turns()
         if self.transport.is_closing():
             await self._lost.wait()
             raise self._error or ConnectionAbortedError("it was closed by this side")
 
+    async def _send_rest(self, rest: Octets) -> None:
+        """Write what the system did not take at once, and read meanwhile."""
+        self._taking_in = True
+        if self._read.room and not self._ended:
+            self.transport.resume_reading()
+        try:
+            await self._writable.wait()
+            while rest and self._may_write:
+                rest = self._write(rest)
+                await self._take_turns()
+                await self._writable.wait()
+        finally:
+            self._taking_in = False
+
+    def _write(self, data: Octets) -> Octets:
+        """Write the beginning; the rest."""
+        window = data[:WINDOW]
+        self.transport.write(window)
+        self._unyielded += len(window)
+        return data[WINDOW:]
+
+    async def _take_turns(self) -> None:
+        """However fast the peer reads, the other tasks get their turn, and time passes."""
+        if self._unyielded >= WINDOW:
+            self._unyielded = 0
+            await asyncio.sleep(0)
+
+    @property
+    def _may_write(self) -> bool:
+        return self._writable.is_set() and not self.transport.is_closing()
+
     async def receive(self, timeout: float | None) -> bytes:
         if not (self._read or self._ended):
             if timeout == 0:
-                if not has_something(self.transport.get_extra_info("socket").fileno()):
+                if not has_something(self._socket.fileno()):
                     raise TimeoutError
                 timeout = None  # it takes the loop a turn or two to hand over what has come
             self._readable.clear()
@@ -93,9 +149,7 @@ class Stream(asyncio.Protocol):
                 await self._readable.wait()
         if not self._read and self._error is not None:
             raise self._error
-        data = bytes(self._read)
-        self._read.clear()
-        return data
+        return self._read.take()
 
     async def close(self) -> None:
         self.transport.close()
@@ -136,11 +190,12 @@ class Wire:
     async def adopt(self) -> Stream:
         """Use the socket that is connected already."""
         assert self._given is not None
-        _, stream = await asyncio.get_running_loop().connect_accepted_socket(Stream, self._given)
+        given = self._given
+        _, stream = await asyncio.get_running_loop().connect_accepted_socket(lambda: Stream(given), given)
         self._given, self._stream = None, stream
         return stream
 
-    async def send(self, data: bytes, timeout: float | None) -> None:
+    async def send(self, data: Octets, timeout: float | None) -> None:
         await self._connected().send(data, timeout)
 
     async def receive(self, timeout: float | None) -> bytes:

@@ -6,28 +6,48 @@ A name is looked up by the system, which takes the time that it takes: no timeou
 from __future__ import annotations
 
 import contextlib
+import math
 import selectors
 import socket
 import threading
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from smtpproto import (
     AddressLiteral,
     Command,
     Connected,
     ConnectFailed,
+    DeliveryResult,
+    Envelope,
     ErrorCode,
     LocalProtocolError,
     Reply,
 )
-from smtpproto.flows import Flow, ShutDown
+from smtpproto.flows import Flow, Octets, Progress, ShutDown
 
-from .client import ClientCore, Mechanisms, Token
+from .client import ClientCore, Mechanisms, Messages, Recipients, Sender, Token
+from .deliveries import Deliveries
 from .server import ServerCore
-from .transport import ACCEPT_PAUSE, CLOSE_SECONDS, READ_SIZE, Address, address_of, literal_of, named, no_address, run
+from .sources import Content
+from .transport import (
+    ACCEPT_PAUSE,
+    CLOSE_SECONDS,
+    READ_SIZE,
+    Address,
+    Early,
+    address_of,
+    literal_of,
+    named,
+    no_address,
+    ready,
+    run,
+)
+
+if TYPE_CHECKING:
+    from .message import Encoder, Part
 
 T = TypeVar("T")
 
@@ -38,6 +58,7 @@ class Wire:
     def __init__(self, given: socket.socket | None = None) -> None:
         self._given = given
         self._socket: socket.socket | None = None
+        self._early = Early()
         self._shutting_down = False
 
     @classmethod
@@ -62,11 +83,39 @@ class Wire:
             self._socket = _connected_to_any(host, port, timeout)
         return literal_of(self._socket.getsockname())
 
-    def send(self, data: bytes, timeout: float | None) -> None:
-        self._within(timeout).sendall(data)
+    def send(self, data: Octets, timeout: float | None) -> None:
+        sock = self._within(0)
+        try:
+            sent = sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._send_rest(sock, data, sent, timeout)
+
+    def _send_rest(self, sock: socket.socket, data: Octets, sent: int, timeout: float | None) -> None:
+        """Write what the system did not take at once, and read meanwhile."""
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        reading = True
+        with memoryview(data) as view:
+            while sent < len(view):
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                readable, writable = ready(sock.fileno(), left, read=reading and self._early.room > 0, write=True)
+                with contextlib.suppress(BlockingIOError):
+                    if readable:
+                        reading = self._take_in(sock)
+                    if writable:
+                        sent += sock.send(view[sent:])
+
+    def _take_in(self, sock: socket.socket) -> bool:
+        """Read before it is asked for; False at the end of the stream, which the next read finds again."""
+        data = sock.recv(min(READ_SIZE, self._early.room))
+        self._early.add(data)
+        return bool(data)
 
     def receive(self, timeout: float | None) -> bytes:
-        data = b"" if self._shutting_down else self._within(timeout).recv(READ_SIZE)
+        data = b"" if self._shutting_down else self._early.take() or self._within(timeout).recv(READ_SIZE)
         if self._shutting_down:
             raise ShutDown
         return data
@@ -79,6 +128,7 @@ class Wire:
             if sock is not None:
                 sock.close()
         self._socket = self._given = None
+        self._early.take()
 
     def cut(self) -> None:
         """End it at once; another thread that reads or writes is woken, and finds it ended."""
@@ -199,6 +249,68 @@ class Client(ClientCore[socket.socket, Wire]):
     def help(self, topic: str = "") -> Reply:
         """HELP.  RFC 5321 section 4.1.1.8."""
         return self._run(self._helping(topic))
+
+    def deliver(
+        self,
+        envelope: Envelope,
+        content: Content,
+        *,
+        chunking: bool | None = None,
+        on_progress: Progress | None = None,
+    ) -> DeliveryResult:
+        """Send one message, in as few round trips as the server allows; what became of it for each recipient.
+
+        ``content``: bytes, a file open for reading octets, or an iterable of bytes.  Its line ends become
+        CRLF.  ``chunking``: with BDAT (True), DATA (False), or BDAT where it saves a round trip (None).
+        ``on_progress``: is called with the octets sent so far, and how many there are, None where nobody knows.
+
+        A refusal is a result, not an exception; so is a connection that breaks (see `DeliveryResult.error`).  Raises
+        `LocalProtocolError` where the message cannot be sent over this connection, such as one that is larger than the
+        server takes; and what reading the content raises.  It is not sent then.
+        """
+        return self._run(self._delivering(envelope, content, chunking, on_progress))
+
+    def sendmail(
+        self,
+        sender: Sender,
+        recipients: Recipients,
+        content: Content,
+        *,
+        chunking: bool | None = None,
+        on_progress: Progress | None = None,
+        **parameters: Any,
+    ) -> DeliveryResult:
+        """As `deliver`, for an `Envelope` of these; further arguments are parameters of MAIL."""
+        envelope = Envelope(sender, recipients, **parameters)
+        return self._run(self._delivering(envelope, content, chunking, on_progress))
+
+    def send_message(
+        self,
+        message: Part,
+        sender: Sender | None = None,
+        recipients: Recipients | None = None,
+        *,
+        encode_domain: Encoder | None = None,
+        chunking: bool | None = None,
+        on_progress: Progress | None = None,
+        **parameters: Any,
+    ) -> DeliveryResult:
+        """As `deliver`, for an ``email.message.EmailMessage``: by its header, unless told otherwise, and without Bcc.
+
+        What the server does not take is encoded; see `smtpproto_adapters.message.prepare`.
+        """
+        return self._run(
+            self._delivering_message(message, sender, recipients, encode_domain, chunking, on_progress, parameters)
+        )
+
+    def send_many(self, messages: Messages, *, chunking: bool | None = None) -> Deliveries:
+        """Send many messages, overlapped; the results are iterated over, in the order of the messages.
+
+        ``messages``: an iterable of pairs of an `Envelope` and its content (see `deliver`).
+        Every message gets a result; one that cannot be sent over this connection, or whose content cannot be read, has
+        the reason in `DeliveryResult.error`, and so have all behind the one at which the connection broke.
+        """
+        return Deliveries(self._run, self._delivering_many(messages, chunking))
 
     def disconnect(self) -> None:
         """QUIT, and close; a server that has gone already is no error, nor is a client that was not connected."""

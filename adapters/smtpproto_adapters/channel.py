@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from smtpproto import ErrorCode, NotTls, SmtpError, TransportError
-from smtpproto.flows import Close, Dial, Effect, Flow, Receive, Send, StartTls
+from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Next, Octets, Receive, Send, StartTls
 
 from .translate import translate, translate_tls
 from .transport import CLOSE_SECONDS, READ_SIZE, HalfClose, named
@@ -76,6 +76,8 @@ class Channel:
         self._receive_until = math.inf
         self._ended = False  # the peer will write no more
         self._deaf = False  # the peer will read no more
+        self.tls_failure = ""
+        """Why the TLS handshake failed; empty where it did not."""
 
     @property
     def tls(self) -> TlsInfo | None:
@@ -89,19 +91,24 @@ class Channel:
         )
 
     def carry(self, flow: Flow[T]) -> Flow[T]:
-        """The same flow, for a wire.  OSErrors that are thrown into it reach the flow as `TransportError`."""
+        """The same flow, for a wire.  OSErrors of the wire reach the flow as `TransportError`."""
         answer: Any = None
-        error: SmtpError | None = None
+        error: Exception | None = None
         try:
             while True:
                 effect = flow.send(answer) if error is None else flow.throw(error)
                 answer = error = None
+                if isinstance(effect, Ask | Next):
+                    answer, error = yield from _from_program(effect)
+                    continue
                 try:
                     answer = yield from self._do(effect)
                 except SmtpError as caught:
                     error = caught
                 except (OSError, UnicodeError) as caught:
                     error = translate(caught, effect, self.peer)
+                if error is not None and isinstance(effect, StartTls):
+                    self.tls_failure = str(error)
         except StopIteration as stop:
             result: T = stop.value
             return result
@@ -136,7 +143,7 @@ class Channel:
 
     # What a flow needs ---------------------------------------------------------------------------------------------
 
-    def _send(self, data: bytes, deadline: float) -> Flow[None]:
+    def _send(self, data: Octets, deadline: float) -> Flow[None]:
         if self._deaf:
             raise ConnectionAbortedError("it reads no more")
         try:
@@ -149,7 +156,7 @@ class Channel:
             self._deaf = True  # a part was written, perhaps, and nothing may follow it
             raise
 
-    def _write(self, data: bytes, deadline: float) -> Flow[None]:
+    def _write(self, data: Octets, deadline: float) -> Flow[None]:
         tls = self._tls
         if tls is None:
             yield Send(data, self._left(deadline))
@@ -274,3 +281,11 @@ class Channel:
         """Write the alert that says what was wrong, if the peer still listens."""
         with suppress(OSError):
             yield from self._flush(deadline)
+
+
+def _from_program(effect: Ask | Next) -> Flow[tuple[Any, Exception | None]]:
+    """What the program says, or its own failure.  A file of its own that cannot be read is no fault of the peer's."""
+    try:
+        return (yield effect), None
+    except Exception as error:
+        return None, error

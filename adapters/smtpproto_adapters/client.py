@@ -9,13 +9,12 @@ from __future__ import annotations
 import ssl
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
 from smtpproto import (
-    AuthenticationFailed,
     Authenticator,
     ClientConnection,
     ClientMechanism,
@@ -25,27 +24,43 @@ from smtpproto import (
     ConnectOptions,
     Connector,
     Credentials,
+    DeliveryResult,
+    Envelope,
     ErrorCode,
     Event,
     Expn,
     Extensions,
     Help,
     LocalProtocolError,
+    Mail,
+    Mailbox,
     Noop,
+    Rcpt,
+    RemoteProtocolError,
     Reply,
     Rset,
     State,
+    TransportError,
     Vrfy,
     flows,
 )
-from smtpproto.flows import Flow
+from smtpproto.flows import Flow, Progress
 
 from .channel import Channel, TlsInfo
+from .deliveries import AsyncDeliveries, Next, is_at_hand
+from .sources import Content, source
 from .transport import AsyncWire, run_async
+
+if TYPE_CHECKING:
+    from .message import Encoder, Part
 
 T = TypeVar("T")
 Token: TypeAlias = str | Callable[[], str]
 Mechanisms: TypeAlias = Sequence[str | ClientMechanism]
+Sender: TypeAlias = str | Mailbox | Mail
+Recipients: TypeAlias = str | Mailbox | Rcpt | Iterable[str | Mailbox | Rcpt]
+Messages: TypeAlias = Iterable[tuple[Envelope, Content]]
+AsyncMessages: TypeAlias = AsyncIterable[tuple[Envelope, Content]]
 
 
 class HasState(Protocol):
@@ -163,6 +178,9 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
         except ConnectFailed as failure:
             self._failure = failure
             raise
+        except Exception:
+            self._connector = None  # the program's own failure, in a callback: nobody was told of a connection
+            raise
 
     def _conversing(self, make: Callable[[ClientConnection], Flow[T]]) -> Flow[T]:
         if self._connector is None or self._channel is None or not self.is_connected:
@@ -223,6 +241,53 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
         authorization_id = authorization_id or options.authorization_id
         return Credentials(username or "", password, authorization_id=authorization_id, token=token)
 
+    def _delivering(
+        self, envelope: Envelope, content: Content, chunking: bool | None, on_progress: Progress | None
+    ) -> Flow[DeliveryResult]:
+        opened = source(content)
+        return self._conversing(
+            lambda connection: flows.deliver(
+                connection, envelope, opened, self._watch, chunking=chunking, on_progress=on_progress
+            )
+        )
+
+    def _delivering_message(
+        self,
+        message: Part,
+        sender: Sender | None,
+        recipients: Recipients | None,
+        encode_domain: Encoder | None,
+        chunking: bool | None,
+        on_progress: Progress | None,
+        parameters: dict[str, Any],
+    ) -> Flow[DeliveryResult]:
+        from .message import prepare  # the email package takes longer to import than all of ours
+
+        envelope, content = prepare(
+            message,
+            self.extensions,
+            sender=sender,
+            recipients=recipients,
+            encode_domain=encode_domain,
+            **parameters,
+        )
+        return self._delivering(envelope, content, chunking, on_progress)
+
+    def _delivering_many(self, messages: Messages | AsyncMessages, chunking: bool | None) -> Next:
+        """What makes the flow of the next result."""
+        connector, channel = self._connector, self._channel
+        if connector is None or channel is None or not self.is_connected:
+            raise LocalProtocolError("not connected: connect() comes first")
+        deliveries = flows.Deliveries(
+            connector.connection,
+            iter(messages) if isinstance(messages, Iterable) else aiter(messages),
+            self._watch,
+            open_content=source,
+            at_hand=is_at_hand(messages),
+            chunking=chunking,
+        )
+        return lambda: channel.carry(deliveries.next_result())
+
     def _disconnecting(self) -> Flow[None]:
         if self._connector is not None and self._channel is not None and self.is_connected:
             yield from self._channel.carry(flows.quit(self._connector.connection, self._watch))
@@ -242,11 +307,13 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
             self._busy.release()
 
     def _survives(self, error: BaseException) -> bool:
-        """True where the session goes on as if nothing had happened: nothing was sent, or it was a mere refusal."""
-        if not isinstance(error, LocalProtocolError | AuthenticationFailed) or not self.is_connected:
+        """True where the session goes on as if nothing had happened: nothing was sent, or all of it was answered."""
+        if not isinstance(error, Exception) or isinstance(error, TransportError | RemoteProtocolError):
             return False
         connection = self.connection
-        return connection is not None and connection.objection(Noop()) is None
+        if connection is None or not self.is_connected:
+            return False
+        return not connection.outstanding and connection.objection(Noop()) is None
 
 
 class AsyncClient(ClientCore[StreamT, AsyncWire]):
@@ -316,6 +383,68 @@ class AsyncClient(ClientCore[StreamT, AsyncWire]):
     async def help(self, topic: str = "") -> Reply:
         """HELP.  RFC 5321 section 4.1.1.8."""
         return await self._run(self._helping(topic))
+
+    async def deliver(
+        self,
+        envelope: Envelope,
+        content: Content,
+        *,
+        chunking: bool | None = None,
+        on_progress: Progress | None = None,
+    ) -> DeliveryResult:
+        """Send one message, in as few round trips as the server allows; what became of it for each recipient.
+
+        ``content``: bytes, a file open for reading octets, or an iterable of bytes, asynchronous or not.  Its line ends
+        become CRLF.  ``chunking``: with BDAT (True), DATA (False), or BDAT where it saves a round trip (None).
+        ``on_progress``: is called with the octets sent so far, and how many there are, None where nobody knows.
+
+        A refusal is a result, not an exception; so is a connection that breaks (see `DeliveryResult.error`).  Raises
+        `LocalProtocolError` where the message cannot be sent over this connection, such as one that is larger than the
+        server takes; and what reading the content raises.  It is not sent then.
+        """
+        return await self._run(self._delivering(envelope, content, chunking, on_progress))
+
+    async def sendmail(
+        self,
+        sender: Sender,
+        recipients: Recipients,
+        content: Content,
+        *,
+        chunking: bool | None = None,
+        on_progress: Progress | None = None,
+        **parameters: Any,
+    ) -> DeliveryResult:
+        """As `deliver`, for an `Envelope` of these; further arguments are parameters of MAIL."""
+        envelope = Envelope(sender, recipients, **parameters)
+        return await self._run(self._delivering(envelope, content, chunking, on_progress))
+
+    async def send_message(
+        self,
+        message: Part,
+        sender: Sender | None = None,
+        recipients: Recipients | None = None,
+        *,
+        encode_domain: Encoder | None = None,
+        chunking: bool | None = None,
+        on_progress: Progress | None = None,
+        **parameters: Any,
+    ) -> DeliveryResult:
+        """As `deliver`, for an ``email.message.EmailMessage``: by its header, unless told otherwise, and without Bcc.
+
+        What the server does not take is encoded; see `smtpproto_adapters.message.prepare`.
+        """
+        return await self._run(
+            self._delivering_message(message, sender, recipients, encode_domain, chunking, on_progress, parameters)
+        )
+
+    def send_many(self, messages: Messages | AsyncMessages, *, chunking: bool | None = None) -> AsyncDeliveries:
+        """Send many messages, overlapped; the results come from an ``async for``, in the order of the messages.
+
+        ``messages``: an iterable, asynchronous or not, of pairs of an `Envelope` and its content (see `deliver`).
+        Every message gets a result; one that cannot be sent over this connection, or whose content cannot be read, has
+        the reason in `DeliveryResult.error`, and so have all behind the one at which the connection broke.
+        """
+        return AsyncDeliveries(self._run, self._delivering_many(messages, chunking))
 
     async def disconnect(self) -> None:
         """QUIT, and close; a server that has gone already is no error, nor is a client that was not connected."""

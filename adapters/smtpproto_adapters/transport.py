@@ -9,22 +9,25 @@ from __future__ import annotations
 import select
 import socket
 import stat
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from smtpproto import AddressLiteral, Event, LocalProtocolError, Reply, SmtpError, Verify
-from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Receive, Send
+from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Next, Octets, Receive, Send, Source, next_item, real_item
 
 T = TypeVar("T")
 Subject: TypeAlias = Event | Verify
-Answer: TypeAlias = Reply | bool | None
+Answer: TypeAlias = Reply | Sequence[Reply] | bool | None
 Address: TypeAlias = "tuple[str, int] | str"
 """Host and port, or the path of a unix socket."""
 
 READ_SIZE = 65536
 """Octets in one read."""
+
+EARLY_SIZE = 1_048_576
+"""Octets that are taken in at most while a write waits for the peer; then the write merely waits."""
 
 CLOSE_SECONDS = 1.0
 """What is left to write may take this long when a connection is closed."""
@@ -38,6 +41,9 @@ ACCEPT_PAUSE = 0.1
 ATTEMPT_DELAY = 0.25
 """Seconds until the next address of a host is tried beside the one before.  RFC 8305 section 5."""
 
+LONGEST_POLL = 86_400.0
+"""Seconds; what is longer no system call takes."""
+
 
 class HalfClose(Effect):
     """Say that nothing more will be written; what the peer still writes can be read."""
@@ -49,20 +55,48 @@ class Wire(Protocol):
     """The octets of one connection.  Everything raises OSError; what takes too long, its subclass TimeoutError.
 
     To receive with a timeout of 0 is to take what has come already, if anything.
+
+    To send is to take in as well, where the write has to wait: a peer may read no more until what it wrote is read, and
+    both would wait for each other for ever (RFC 2920 section 3.1).  What came that way is received first.
     """
 
     def dial(self, host: str, port: int, path: str | None, timeout: float | None) -> AddressLiteral | None: ...
-    def send(self, data: bytes, timeout: float | None) -> None: ...
+    def send(self, data: Octets, timeout: float | None) -> None: ...
     def receive(self, timeout: float | None) -> bytes: ...
     def half_close(self) -> None: ...
     def close(self) -> None: ...
+
+
+class Early:
+    """What came while a write had to wait, and was not received yet: plain octets, below any TLS."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    @property
+    def room(self) -> int:
+        """How many more octets may be taken in."""
+        return max(0, EARLY_SIZE - len(self._data))
+
+    def add(self, data: bytes | bytearray) -> None:
+        """Keep these, too."""
+        self._data += data
+
+    def take(self) -> bytes:
+        """All that is kept; ``b""`` where that is nothing."""
+        data = bytes(self._data)
+        self._data.clear()
+        return data
 
 
 class AsyncWire(Protocol):
     """The same for those that wait with ``await``."""
 
     async def dial(self, host: str, port: int, path: str | None, timeout: float | None) -> AddressLiteral | None: ...
-    async def send(self, data: bytes, timeout: float | None) -> None: ...
+    async def send(self, data: Octets, timeout: float | None) -> None: ...
     async def receive(self, timeout: float | None) -> bytes: ...
     async def half_close(self) -> None: ...
     async def close(self) -> None: ...
@@ -81,7 +115,7 @@ async def answer_nothing_async(subject: Subject) -> Answer:
     return answer_nothing(subject)
 
 
-# What is thrown into a flow.  Everything else ends it: a fault of the program's, an interrupt, a cancellation.
+# What is thrown into a flow when a wire fails.  Everything else ends it: an interrupt, a cancellation, a fault of ours.
 _Thrown = (OSError, UnicodeError, SmtpError)
 
 
@@ -95,6 +129,9 @@ def run(wire: Wire, flow: Flow[T], ask: Callable[[Subject], Answer] = answer_not
             answer = error = None
             if isinstance(effect, Ask):
                 answer = ask(effect.subject)
+                continue
+            if isinstance(effect, Next):
+                answer, error = _next(effect.source)
                 continue
             try:
                 match effect:
@@ -133,6 +170,9 @@ async def run_async(
             if isinstance(effect, Ask):
                 answer = await ask(effect.subject)
                 continue
+            if isinstance(effect, Next):
+                answer, error = await _next_async(effect.source)
+                continue
             try:
                 match effect:
                     case Receive(timeout):
@@ -157,6 +197,26 @@ async def run_async(
         flow.close()
 
 
+def _next(source: Source) -> tuple[Any, Exception | None]:
+    """The answer to `Next`, or what the iterator raised: it is thrown in apart from what a wire raises."""
+    try:
+        return next_item(source), None
+    except Exception as error:
+        return None, error
+
+
+async def _next_async(source: Source) -> tuple[Any, Exception | None]:
+    """As `_next`; an iterator that is both is used as an asynchronous one."""
+    if not hasattr(source, "__anext__"):
+        return _next(source)
+    try:
+        return real_item(await cast("AsyncIterator[Any]", source).__anext__()), None
+    except StopAsyncIteration:
+        return None, None
+    except Exception as error:
+        return None, error
+
+
 # Sockets ---------------------------------------------------------------------------------------------------------
 
 
@@ -179,13 +239,27 @@ def literal_of(name: object) -> AddressLiteral | None:
     return None
 
 
+def ready(descriptor: int, timeout: float | None, *, read: bool = False, write: bool = False) -> tuple[bool, bool]:
+    """Wait until a read of the socket, or a write, would not wait; which of them it is, or neither.
+
+    A connection that is broken, or was closed by another thread, is ready: whoever uses it hears of it.
+    """
+    if descriptor < 0:
+        return read, write
+    seconds = None if timeout is None else min(timeout, LONGEST_POLL)
+    if not hasattr(select, "poll"):
+        readers, writers, _ = select.select([descriptor] * read, [descriptor] * write, [], seconds)
+        return bool(readers), bool(writers)
+    poll = select.poll()  # which takes descriptors of any number
+    poll.register(descriptor, select.POLLIN * read | select.POLLOUT * write)
+    found = sum(events for _, events in poll.poll(None if seconds is None else seconds * 1000))
+    broken = bool(found & ~(select.POLLIN | select.POLLOUT))
+    return read and (broken or bool(found & select.POLLIN)), write and (broken or bool(found & select.POLLOUT))
+
+
 def has_something(descriptor: int) -> bool:
     """True where a read from the socket would not wait: octets have come, or the end."""
-    if hasattr(select, "poll"):  # which takes descriptors of any number
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([descriptor], [], [], 0)[0])
+    return ready(descriptor, 0, read=True)[0]
 
 
 def address_of(name: object) -> Address:

@@ -11,7 +11,7 @@ from typing import Self
 import trio
 
 from smtpproto import AddressLiteral
-from smtpproto.flows import ShutDown
+from smtpproto.flows import Octets, ShutDown
 
 from .client import AsyncClient
 from .server import ServerCore
@@ -20,9 +20,11 @@ from .transport import (
     CLOSE_SECONDS,
     READ_SIZE,
     Address,
+    Early,
     address_of,
     has_something,
     literal_of,
+    ready,
     run_async,
 )
 
@@ -33,6 +35,7 @@ class Wire:
     def __init__(self, given: trio.abc.Stream | None = None) -> None:
         self._given = given
         self._stream: trio.abc.Stream | None = None
+        self._early = Early()
         self._shutting_down = False
         self._reading = trio.CancelScope()
 
@@ -60,11 +63,42 @@ class Wire:
         stream = self._stream
         return literal_of(stream.socket.getsockname()) if isinstance(stream, trio.SocketStream) else None
 
-    async def send(self, data: bytes, timeout: float | None) -> None:
-        with _within(timeout):
-            await self._connected().send_all(data)
+    async def send(self, data: Octets, timeout: float | None) -> None:
+        stream = self._connected()
+        # Of another kind of stream than a socket nobody can tell whether the write will have to wait.
+        sent = await _send_at_once(stream, data) if isinstance(stream, trio.SocketStream) else 0
+        if sent < len(data):
+            with _within(timeout):
+                await self._send_rest(stream, memoryview(data)[sent:])
+
+    async def _send_rest(self, stream: trio.abc.Stream, data: memoryview) -> None:
+        """Write what the system did not take at once, and read meanwhile."""
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._take_in, stream)
+            try:
+                await stream.send_all(data)
+            except Exception as error:
+                failure = error  # raised below, and not in the group that the nursery makes of it
+            nursery.cancel_scope.cancel()
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            failure = None  # it holds this frame
+
+    async def _take_in(self, stream: trio.abc.Stream) -> None:
+        """Read before it is asked for.  What ends that, the write or the next read finds too."""
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while self._early.room:
+                data = await stream.receive_some(min(READ_SIZE, self._early.room))
+                if not data:
+                    break
+                self._early.add(data)
 
     async def receive(self, timeout: float | None) -> bytes:
+        if self._early and not self._shutting_down:
+            return self._early.take()
         if timeout == 0 and not self._shutting_down:
             if not self._has_something():
                 raise TimeoutError
@@ -87,6 +121,7 @@ class Wire:
 
     async def close(self) -> None:
         stream, self._stream = self._stream, None
+        self._early.take()
         if stream is not None:
             with trio.move_on_after(CLOSE_SECONDS):
                 await stream.aclose()
@@ -94,6 +129,7 @@ class Wire:
     async def abort(self) -> None:
         """Close at once; a task that reads or writes is woken."""
         streams, self._stream, self._given = (self._stream, self._given), None, None
+        self._early.take()
         for stream in streams:
             if stream is not None:
                 await trio.aclose_forcefully(stream)
@@ -112,6 +148,16 @@ class Wire:
         if self._stream is None:
             raise ConnectionAbortedError("it was closed by this side")
         return self._stream
+
+
+async def _send_at_once(stream: trio.SocketStream, data: Octets) -> int:
+    """Write what can be written without a wait, and so needs no deadline; how much it was."""
+    if not ready(stream.socket.fileno(), 0, write=True)[1]:
+        return 0
+    try:
+        return await stream.socket.send(data)
+    except trio.ClosedResourceError:
+        raise ConnectionAbortedError("it was closed by this side") from None
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -25,11 +25,24 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from types import TracebackType
 
-    from smtpproto import ClientConnection, Command, Connected, ConnectFailed, ConnectOptions, ErrorCode, Reply
+    from smtpproto import (
+        ClientConnection,
+        Command,
+        Connected,
+        ConnectFailed,
+        ConnectOptions,
+        DeliveryResult,
+        Envelope,
+        ErrorCode,
+        Reply,
+    )
     from smtpproto.extensions import Extensions
+    from smtpproto.flows import Progress
     from smtpproto_adapters.channel import TlsInfo
-    from smtpproto_adapters.client import Mechanisms, Token
+    from smtpproto_adapters.client import AsyncMessages, Mechanisms, Messages, Recipients, Sender, Token
+    from smtpproto_adapters.message import Encoder, Part
     from smtpproto_adapters.server import Handler
+    from smtpproto_adapters.sources import Content
 
 T = TypeVar("T")
 
@@ -71,6 +84,38 @@ class AnyClient(Protocol):
     async def verify(self, text: str) -> Reply: ...
     async def expand(self, text: str) -> Reply: ...
     async def help(self, topic: str = "") -> Reply: ...
+    async def deliver(
+        self,
+        envelope: Envelope,
+        content: Content,
+        *,
+        chunking: bool | None = None,
+        on_progress: Progress | None = None,
+    ) -> DeliveryResult: ...
+    async def sendmail(
+        self,
+        sender: Sender,
+        recipients: Recipients,
+        content: Content,
+        *,
+        chunking: bool | None = None,
+        on_progress: Progress | None = None,
+        **parameters: Any,
+    ) -> DeliveryResult: ...
+    async def send_message(
+        self,
+        message: Part,
+        sender: Sender | None = None,
+        recipients: Recipients | None = None,
+        *,
+        encode_domain: Encoder | None = None,
+        chunking: bool | None = None,
+        on_progress: Progress | None = None,
+        **parameters: Any,
+    ) -> DeliveryResult: ...
+    def send_many(
+        self, messages: Messages | AsyncMessages, *, chunking: bool | None = None
+    ) -> AsyncIterator[DeliveryResult]: ...
     async def disconnect(self) -> None: ...
     async def abort(self) -> None: ...
     async def __aenter__(self) -> Self: ...
@@ -133,6 +178,9 @@ class BlockingFace:
         found = getattr(self._client, name)
         return _awaitable(found) if callable(found) else found
 
+    def send_many(self, *arguments: Any, **options: Any) -> AsyncIterator[DeliveryResult]:
+        return _each(self._client.send_many(*arguments, **options))
+
     async def __aenter__(self) -> Self:
         self._client.__enter__()
         return self
@@ -141,6 +189,11 @@ class BlockingFace:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._client.__exit__(kind, error, traceback)
+
+
+async def _each(results: Iterator[T]) -> AsyncIterator[T]:
+    for result in results:
+        yield result
 
 
 def _awaitable(method: Callable[..., T]) -> Callable[..., Awaitable[T]]:

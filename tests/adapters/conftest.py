@@ -9,6 +9,7 @@ import pytest
 import trustme
 
 from tests.adapters.backends import BACKENDS, Backend, nothing_left
+from tests.adapters.talking import Complaints
 from tests.scripted import closed_port
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ def backend(request: pytest.FixtureRequest) -> Generator[Backend]:
     closed_port()  # it opens a socket at the first call
     with nothing_left():
         yield found
+
+
+@pytest.fixture
+def complaints(caplog: pytest.LogCaptureFixture) -> Complaints:
+    """What the servers have logged, which may be errors only."""
+    return Complaints(caplog)
 
 
 @pytest.fixture(scope="session")

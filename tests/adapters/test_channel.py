@@ -20,9 +20,10 @@ from smtpproto import (
     Service,
     ServiceSession,
     TransportError,
+    Verify,
     flows,
 )
-from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Receive, Send, StartTls
+from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Next, Receive, Send, StartTls
 from smtpproto.testing import octets, whole
 from smtpproto_adapters.channel import LINGER_OCTETS, WRITE_SIZE, Channel, default_context
 from smtpproto_adapters.transport import HalfClose, named
@@ -68,7 +69,7 @@ class End:
     def step(self, other: End, cut: Cut) -> bool:
         match self.effect:
             case Send(_, data):
-                other.inbox.extend(cut(data))
+                other.inbox.extend(cut(bytes(data)))
                 self.go(None)
             case Receive(timeout):
                 if self.inbox:
@@ -359,6 +360,62 @@ def test_server_whose_client_has_gone_closes_at_once() -> None:
 )
 def test_names_for_people(address: tuple[str, int] | str, name: str) -> None:
     assert named(address) == name
+
+
+@pytest.mark.parametrize("effect", [Next(iter([])), Ask(Verify("user", "password"))])
+@pytest.mark.parametrize("error", [FileNotFoundError(), TimeoutError(), UnicodeError(), KeyError(), flows.ShutDown()])
+def test_what_the_program_raises_reaches_the_flow_as_it_is(effect: Effect, error: Exception) -> None:
+    """An OSError of its own says nothing about the transport."""
+
+    def talk() -> Flow[str]:
+        with pytest.raises(type(error)) as caught:
+            yield effect
+        assert caught.value is error
+        return (yield effect)  # type: ignore[no-any-return]
+
+    flow = channel().carry(talk())
+    assert flow.send(None) is effect
+    assert flow.throw(error) is effect
+    with pytest.raises(StopIteration) as stop:
+        flow.send("an answer")
+    assert stop.value.value == "an answer"
+
+
+def test_what_the_program_raises_comes_out_unless_the_flow_keeps_it() -> None:
+    flow = channel().carry(wants(Next(iter([]))))
+    flow.send(None)
+    with pytest.raises(FileNotFoundError, match="mine"):
+        flow.throw(FileNotFoundError("mine"))
+
+
+def test_fault_of_the_wire_is_not_thrown_into_the_flow() -> None:
+    flow = channel().carry(wants(Receive()))
+    flow.send(None)
+    with pytest.raises(KeyError):
+        flow.throw(KeyError())
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("size", [0, 5, 2 * WRITE_SIZE + 1])
+def test_any_octets_go_through(
+    kind: type[Any], size: int, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """As they are without TLS, and in pieces through it."""
+    data = kind(b"x" * size)
+    flow = channel().carry(wants(Send(data)))
+    effect = flow.send(None)
+    assert isinstance(effect, Send)
+    assert effect.data is data
+
+    def receive() -> Flow[int]:
+        yield StartTls(None, None)
+        got = 0
+        while piece := (yield Receive()):
+            got += len(piece)
+        return got
+
+    client = channel(client_context).carry(wants(StartTls("mx.example", None), Send(data), Close()))
+    assert pump(channel(server_context, server_side=True).carry(receive()), client, whole) == size
 
 
 def test_flow_is_closed_with_the_channel() -> None:

@@ -6,60 +6,28 @@ import asyncio
 import contextlib
 import errno
 import socket
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 import smtpproto_adapters.asyncio
 import smtpproto_adapters.blocking
-import smtpproto_adapters.trio
 from smtpproto import LocalProtocolError, Verify, flows
-from smtpproto.flows import Ask, Flow, Receive, Send, StartTls
+from smtpproto.flows import Ask, Flow, Next, Receive, Send, StartTls
+from smtpproto_adapters.channel import Channel
 from smtpproto_adapters.server import Handler
 from smtpproto_adapters.transport import run, run_async
 from tests.adapters.backends import nothing_left
+from tests.adapters.wires import AwaitedWire, wire_of
 from tests.scripted import Close, ReadAll, Reset, Say, SayPieces, ScriptedServer, Silence
 
 if TYPE_CHECKING:
-    from smtpproto import AddressLiteral
+    from collections.abc import AsyncIterator, Callable, Iterator
+
     from smtpproto_adapters.transport import AsyncWire
     from tests.adapters.backends import Backend
-
-
-def wire_of(backend: Backend) -> AsyncWire:
-    if backend.name == "asyncio":
-        return smtpproto_adapters.asyncio.Wire()
-    return smtpproto_adapters.trio.Wire() if backend.name == "trio" else AwaitedWire()
-
-
-class AwaitedWire:
-    """The blocking one, in the colour of the others."""
-
-    def __init__(self) -> None:
-        self._wire = smtpproto_adapters.blocking.Wire()
-
-    @property
-    def is_open(self) -> bool:
-        return self._wire.is_open
-
-    async def dial(self, host: str, port: int, path: str | None, timeout: float | None) -> AddressLiteral | None:
-        return self._wire.dial(host, port, path, timeout)
-
-    async def send(self, data: bytes, timeout: float | None) -> None:
-        self._wire.send(data, timeout)
-
-    async def receive(self, timeout: float | None) -> bytes:
-        return self._wire.receive(timeout)
-
-    async def half_close(self) -> None:
-        self._wire.half_close()
-
-    async def close(self) -> None:
-        self._wire.close()
-
-    async def abort(self) -> None:
-        self._wire.cut()
-        self._wire.close()
 
 
 async def send_often(wire: AsyncWire) -> None:
@@ -273,6 +241,153 @@ def test_result_of_a_flow(colour: str) -> None:
         return 7
 
     assert run_in(colour, flow()) == 7
+
+
+# The program's iterators -------------------------------------------------------------------------------------------
+
+
+class Broken(Exception):
+    pass
+
+
+def take_all(source: Any) -> Flow[list[Any]]:
+    items: list[Any] = []
+    while (item := (yield Next(source))) is not None:
+        items.append(item)
+    return items
+
+
+async def counting(numbers: int, error: BaseException | None = None) -> AsyncIterator[int]:
+    for number in range(numbers):
+        yield number
+    if error is not None:
+        raise error
+
+
+def counting_at_once(numbers: int, error: BaseException | None = None) -> Iterator[int]:
+    yield from range(numbers)
+    if error is not None:
+        raise error
+
+
+class Both:
+    """An iterator in either colour."""
+
+    def __init__(self) -> None:
+        self.used: list[str] = []
+
+    def __next__(self) -> int:
+        self.used.append("next")
+        raise StopIteration
+
+    async def __anext__(self) -> int:
+        self.used.append("anext")
+        raise StopAsyncIteration
+
+
+async def never() -> AsyncIterator[int]:
+    """It makes its consumer wait."""
+    await trio.sleep(3600)
+    yield 0
+
+
+@COLOURS
+def test_items_of_an_iterator(colour: str) -> None:
+    assert run_in(colour, take_all(counting_at_once(3))) == [0, 1, 2]
+
+
+@COLOURS
+def test_items_of_an_asynchronous_iterator(colour: str) -> None:
+    if colour == "async":
+        assert run_in(colour, take_all(counting(3))) == [0, 1, 2]
+        return
+    with pytest.raises(LocalProtocolError, match="async_generator gives no items"):
+        run_in(colour, take_all(counting(3)))
+
+
+@COLOURS
+def test_iterator_in_either_colour(colour: str) -> None:
+    source = Both()
+    assert run_in(colour, take_all(source)) == []
+    assert source.used == ["anext" if colour == "async" else "next"]
+
+
+async def nothings() -> AsyncIterator[None]:
+    yield None
+
+
+@COLOURS
+@pytest.mark.parametrize("make", [lambda: iter([None]), nothings])
+def test_none_is_no_item(colour: str, make: Callable[[], Any]) -> None:
+    with pytest.raises(
+        LocalProtocolError, match="None" if colour == "async" or make is not nothings else "gives no items"
+    ):
+        run_in(colour, take_all(make()))
+
+
+FAILURES = pytest.mark.parametrize(
+    "error", [Broken(), FileNotFoundError(errno.ENOENT, "gone"), ConnectionResetError(), UnicodeError(), TimeoutError()]
+)
+
+
+@FAILURES
+@pytest.mark.parametrize(
+    ("colour", "make"), [("blocking", counting_at_once), ("async", counting_at_once), ("async", counting)]
+)
+@pytest.mark.parametrize("carried", [True, False])
+def test_failing_iterator(colour: str, error: Exception, make: Callable[..., Any], carried: bool) -> None:
+    """The flow gets it as it is, can end the connection properly, and lets it out."""
+    steps: list[str] = []
+
+    def flow() -> Flow[None]:
+        source = make(1, error)
+        assert (yield Next(source)) == 0
+        try:
+            yield Next(source)
+        except Exception:
+            yield flows.Close()
+            steps.append("closed")
+            raise
+
+    with pytest.raises(type(error)) as caught:
+        run_in(colour, Channel(None, peer="the peer", clock=time.monotonic).carry(flow()) if carried else flow())
+    assert caught.value is error
+    assert steps == ["closed"]
+
+
+@COLOURS
+def test_interrupted_iterator_closes_the_flow(colour: str) -> None:
+    ended: list[type[BaseException]] = []
+
+    def flow() -> Flow[None]:
+        try:
+            yield Next(counting_at_once(0, Interrupted()))
+        except BaseException as error:
+            ended.append(type(error))
+            raise
+
+    with pytest.raises(Interrupted):
+        run_in(colour, flow())
+    assert ended == [GeneratorExit]
+
+
+def test_wait_for_an_item_can_be_cancelled_trio() -> None:
+    ended: list[type[BaseException]] = []
+
+    def flow() -> Flow[None]:
+        try:
+            yield Next(never())
+        except BaseException as error:
+            ended.append(type(error))
+            raise
+
+    async def main() -> None:
+        with trio.move_on_after(0.05) as scope:
+            await run_async(Interrupting(), Channel(None, peer="x", clock=time.monotonic).carry(flow()))
+        assert scope.cancelled_caught
+
+    trio.run(main)
+    assert ended == [GeneratorExit]
 
 
 class Stop(Exception):
