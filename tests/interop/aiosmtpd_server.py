@@ -18,8 +18,6 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-SIZE = 1048576
-
 _serial = itertools.count(1)
 
 
@@ -62,7 +60,7 @@ class MailboxesWithoutAuth(Mailboxes):
 
 
 async def serve(settings: dict[str, Any]) -> None:
-    """Listen on three ports, tell which, and stay until SIGTERM."""
+    """Listen on four ports, tell which, and stay until SIGTERM."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -76,10 +74,14 @@ async def serve(settings: dict[str, Any]) -> None:
 
     place = (Path(settings["mail_folder"]), settings["domain"], settings["mailboxes"])
     open_handler, login_handler = MailboxesWithoutAuth(*place), Mailboxes(*place)
-    smtp = partial(SMTP, hostname="mail.example.test", ident="aiosmtpd", data_size_limit=SIZE, enable_SMTPUTF8=True)
+    size = settings["size"]
+    smtp = partial(SMTP, hostname="mail.example.test", ident="aiosmtpd", data_size_limit=size, enable_SMTPUTF8=True)
 
     def plain() -> SMTP:
         return smtp(open_handler, tls_context=context, auth_exclude_mechanism=["PLAIN", "LOGIN"])
+
+    def large() -> SMTP:
+        return smtp(open_handler, auth_exclude_mechanism=["PLAIN", "LOGIN"], data_size_limit=settings["large_size"])
 
     def submission() -> SMTP:
         return smtp(login_handler, tls_context=context, require_starttls=True, authenticator=authenticate)
@@ -92,6 +94,7 @@ async def serve(settings: dict[str, Any]) -> None:
         "plain": await loop.create_server(plain, settings["host"], 0),
         "submission": await loop.create_server(submission, settings["host"], 0),
         "smtps": await loop.create_server(smtps, settings["host"], 0, ssl=context),
+        "large": await loop.create_server(large, settings["host"], 0),
     }
     ports = {role: server.sockets[0].getsockname()[1] for role, server in servers.items()}
     announce(Path(settings["ready"]), json.dumps(ports))

@@ -1,4 +1,8 @@
-"""The real servers as fixtures: `postfix`, `aiosmtpd`, and `server`, which is each of them in turn."""
+"""The real servers as fixtures.
+
+`postfix` and `aiosmtpd` are SMTP servers in every respect, and `server` is each of the two in turn; `dovecot` takes
+mail by LMTP, and hands on what is submitted to it; `sink` and `lmtp_sink` take everything and write it down.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.interop.dovecot import running_dovecot_mail
 from tests.interop.postfix import running_postfix
 from tests.interop.python_server import running_aiosmtpd
+from tests.interop.smtp_sink import running_smtp_sink
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from tests.interop.dovecot import RunningDovecot
     from tests.interop.servers import RunningServer
+    from tests.interop.smtp_sink import RunningSink
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -36,6 +44,27 @@ def postfix() -> Generator[RunningServer]:
 def aiosmtpd() -> Generator[RunningServer]:
     """aiosmtpd, once for all tests."""
     with running_aiosmtpd() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dovecot(postfix: RunningServer) -> Generator[RunningDovecot]:
+    """Dovecot's LMTP, and its submission before Postfix, once for all tests."""
+    with running_dovecot_mail(postfix.ports.large) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sink() -> Generator[RunningSink]:
+    """smtp-sink with dumps, once for all tests."""
+    with running_smtp_sink(dumps=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def lmtp_sink() -> Generator[RunningSink]:
+    """The same for LMTP."""
+    with running_smtp_sink("-L", dumps=True) as server:
         yield server
 
 

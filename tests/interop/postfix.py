@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from tests.interop.servers import (
     DOMAIN,
+    LARGE_SIZE,
     MAILBOXES,
+    SIZE,
     UNI,
     USER,
     Daemon,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PACKAGES = "postfix dovecot-core"
+"""Of Debian; smtp-sink and smtp-source are in the first."""
 
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "DIGEST-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256")
 
@@ -94,11 +97,11 @@ smtpd_peername_lookup = no
 notify_classes =
 virtual_mailbox_domains = {domain}
 virtual_mailbox_base = {folder}/mail
-virtual_mailbox_maps = inline:{{ {mailboxes} }}
+virtual_mailbox_maps = texthash:{folder}/conf/mailboxes
 virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
 virtual_mailbox_limit = 0
-message_size_limit = 1048576
+message_size_limit = {large_size}
 smtpd_tls_chain_files = {folder}/server.key, {folder}/server.pem
 smtpd_tls_security_level = may
 smtpd_tls_auth_only = yes
@@ -110,19 +113,24 @@ smtpd_sasl_security_options = noanonymous
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
 smtpd_helo_required = yes
 smtputf8_enable = yes
+# Whoever comes from this machine is no mail program whose messages need completing.
+local_header_rewrite_clients =
 disable_vrfy_command = no
 # The tests are one busy client, and wrong on purpose.
 smtpd_error_sleep_time = 0
+smtpd_hard_error_limit = 20
 smtpd_client_connection_rate_limit = 0
 smtpd_client_connection_count_limit = 0
 """
 
 MASTER_CF = """\
 127.0.0.1:{ports.plain} inet n - n - - smtpd
+  -o message_size_limit={size}
 127.0.0.1:{ports.submission} inet n - n - - smtpd
-  -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes
+  -o message_size_limit={size} -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes
 127.0.0.1:{ports.smtps} inet n - n - - smtpd
-  -o smtpd_tls_wrappermode=yes -o smtpd_sasl_auth_enable=yes
+  -o message_size_limit={size} -o smtpd_tls_wrappermode=yes -o smtpd_sasl_auth_enable=yes
+127.0.0.1:{ports.large} inet n - n - - smtpd
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 pickup unix n - n 60 1 pickup
@@ -215,11 +223,12 @@ def running_master(postfix: str, folder: Path) -> Generator[Ports]:
     # Two masters of one user may listen on one port (SO_REUSEPORT), so a listener is no proof: the greeting is.
     token = secrets.token_hex(8)
     conf, log, printed = folder / "conf", folder / "maillog", folder / "printed.log"
-    mailboxes = ", ".join(f"{mailbox}@{DOMAIN}={mailbox}/" for mailbox in MAILBOXES)
-    (conf / "main.cf").write_text(MAIN_CF.format(folder=folder, token=token, domain=DOMAIN, mailboxes=mailboxes))
-    with held_ports(3) as (plain, submission, smtps):
-        ports = Ports(plain=plain, submission=submission, smtps=smtps)
-        (conf / "master.cf").write_text(MASTER_CF.format(ports=ports))
+    mailboxes = "".join(f"{mailbox}@{DOMAIN} {mailbox}/\n" for mailbox in MAILBOXES)
+    (conf / "mailboxes").write_text(mailboxes, encoding="utf-8")
+    (conf / "main.cf").write_text(MAIN_CF.format(folder=folder, token=token, domain=DOMAIN, large_size=LARGE_SIZE))
+    with held_ports(4) as (plain, submission, smtps, large):
+        ports = Ports(plain=plain, submission=submission, smtps=smtps, large=large)
+        (conf / "master.cf").write_text(MASTER_CF.format(ports=ports, size=SIZE))
         with running(Daemon([postfix, "-c", str(conf), "start-fg"], printed)) as daemon:
             daemon.wait_until(lambda: greets_with(plain, token.encode()), log, printed)
             yield ports

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from tests.interop.servers import (
     DOMAIN,
     HOST,
+    LARGE_SIZE,
     MAILBOXES,
+    SIZE,
     UNI,
     USER,
     Daemon,
@@ -51,6 +53,8 @@ def running_aiosmtpd() -> Generator[RunningServer]:
                     "key": str(key),
                     "users": [(user.login, user.password) for user in (USER, UNI)],
                     "mailboxes": MAILBOXES,
+                    "size": SIZE,
+                    "large_size": LARGE_SIZE,
                     "mail_folder": str(folder / "mail"),
                     "ready": str(ready),
                 }
@@ -67,4 +71,5 @@ def running_aiosmtpd() -> Generator[RunningServer]:
                 mail_folder=folder / "mail",
                 log=log,
                 mechanisms=frozenset({"PLAIN", "LOGIN"}),
+                line_end=b"\r\n",
             )

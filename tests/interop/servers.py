@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -25,8 +26,14 @@ HOST_NAMES = ("localhost", HOST, "mail.example.test")
 """What the servers' certificates are made out for."""
 
 DOMAIN = "example.test"
-MAILBOXES = ("user", "uni", "other", "postmaster")
+CROWD = tuple(f"u{number:03}" for number in range(1, 101))
+"""A hundred local parts for one transaction: what RFC 5321 section 4.5.3.1.8 wants a server to take."""
+MAILBOXES = ("user", "uni", "other", "postmaster", "jörg", *CROWD)
 """The local parts that the servers deliver to; every other one is refused with 550."""
+
+SIZE = 1048576
+LARGE_SIZE = 30 * SIZE
+"""Octets in one message that the servers take: at their `large` port, and at the others."""
 
 START_SECONDS = 20.0
 GRACE_SECONDS = 5.0
@@ -62,16 +69,17 @@ class Ports:
     """STARTTLS is demanded (530 before it), then authentication is offered."""
     smtps: int
     """TLS from the first octet, then authentication is offered."""
+    large: int
+    """As `plain`, for messages of up to `LARGE_SIZE` octets; all the others take `SIZE`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunningServer:
-    """A real SMTP server on loopback, and all that a test needs in order to talk to it."""
+class MailServer:
+    """A real server on loopback that delivers into maildirs, and what a test needs in order to look into them."""
 
     name: str
     version: str
     """As the package reports it."""
-    ports: Ports
     ca: Path
     """PEM file of the root that the server's certificate hangs on (an intermediate is between the two)."""
     mail_folder: Path
@@ -79,6 +87,8 @@ class RunningServer:
     log: Path
     mechanisms: frozenset[str]
     """What AUTH offers over TLS."""
+    line_end: bytes = b"\n"
+    """What ends the lines of the files in the maildirs; on the wire it is CRLF."""
     host: str = HOST
     host_names: tuple[str, ...] = HOST_NAMES
     user: User = USER
@@ -89,9 +99,29 @@ class RunningServer:
         """A verifying client context which trusts this server's root and no other."""
         return ssl.create_default_context(cafile=str(self.ca))
 
+    def files(self, mailbox: str) -> list[Path]:
+        """The messages that lie in the mailbox (a local part), each in a file, in no particular order."""
+        return list((self.mail_folder / mailbox / "new").glob("*"))
+
     def messages(self, mailbox: str) -> list[bytes]:
-        """What was delivered to the mailbox (a local part) until now, in no particular order."""
-        return [entry.read_bytes() for entry in (self.mail_folder / mailbox / "new").glob("*")]
+        """What was delivered to the mailbox until now, in no particular order."""
+        return [entry.read_bytes() for entry in self.files(mailbox)]
+
+    def clear(self, mailbox: str) -> None:
+        """Throw away what lies in the mailbox."""
+        for entry in self.files(mailbox):
+            entry.unlink()
+
+    def wait_for_content(self, mailbox: str, marker: bytes, seconds: float = 10.0) -> bytes:
+        """As `wait_for_message`, with the line ends of the wire, and without the fields that the server put before it.
+
+        Raises AssertionError where the server has put together lines of its own and ones with another end.
+        """
+        message = self.wait_for_message(mailbox, marker, seconds)
+        if self.line_end != b"\r\n":
+            assert b"\r" not in message, f"{self.name} kept a CR in {message[:2000]!r}"
+            message = message.replace(self.line_end, b"\r\n")
+        return without_trace(message)
 
     def wait_for_message(self, mailbox: str, marker: bytes, seconds: float = 10.0) -> bytes:
         """The message in the mailbox that holds `marker`; delivery happens after the reply to the end of the data.
@@ -99,16 +129,38 @@ class RunningServer:
         Raises AssertionError, with the end of the server's log, where none arrives in time.
         """
         deadline = time.monotonic() + seconds
+        others: set[Path] = set()
         while True:
-            for message in self.messages(mailbox):
+            for entry in set(self.files(mailbox)) - others:
+                message = entry.read_bytes()
                 if marker in message:
                     return message
+                others.add(entry)
             if time.monotonic() >= deadline:
                 raise AssertionError(
                     f"{self.name} delivered no message with {marker!r} to {mailbox!r} within {seconds} s. "
                     f"The end of its log:\n{tail(self.log)}"
                 )
             time.sleep(0.02)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningServer(MailServer):
+    """An SMTP server: a mail exchanger, and a submission server for those who log in."""
+
+    ports: Ports
+
+
+TRACE_FIELD = re.compile(rb"(?:Return-Path|X-Original-To|Delivered-To|Received):[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*")
+"""What servers put before a message as it passes them; RFC 5321 section 4.4 and some of their own."""
+
+
+def without_trace(message: bytes) -> bytes:
+    """The message, whose lines end with CRLF, less the trace fields at its head."""
+    start = 0
+    while found := TRACE_FIELD.match(message, start):
+        start = found.end()
+    return message[start:]
 
 
 def server_missing(why: str) -> NoReturn:
@@ -245,6 +297,12 @@ def running(daemon: Daemon) -> Generator[Daemon]:
         yield daemon
     finally:
         daemon.stop()
+
+
+def accepts_connections(port: int) -> bool:
+    """Whether something listens on the port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+        return client.connect_ex((HOST, port)) == 0
 
 
 def greets_with(port: int, token: bytes) -> bool:
