@@ -7,6 +7,7 @@ here by hand, one thread a connection.
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import threading
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import trustme
 
+from smtpproto.errors import ErrorCode, TransportError
 from smtpproto.flows import Ask, Close, Receive, Send, StartTls, serve
 from smtpproto.sasl import Verify
-from smtpproto.service import DEFAULT_EXTENSIONS, Service, ServiceSession
+from smtpproto.service import Service, ServiceSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,19 +78,21 @@ class ExampleDomain:
                 self.start(self.converse, connection, secure)
 
     def converse(self, stream: socket.socket, secure: bool) -> None:
-        extensions = (*DEFAULT_EXTENSIONS, "SIZE 50000000")
-        service = Service("mx.example", extensions=extensions, starttls=not secure, mechanisms=("PLAIN", "LOGIN"))
+        service = Service("mx.example", starttls=not secure, mechanisms=("PLAIN", "LOGIN"))
         with contextlib.suppress(OSError):  # the client's errors are its own affair
             if secure:
                 stream = self.secured(stream)
             flow = serve(ServiceSession(service, secure=secure))
-            answer: object = None
             with contextlib.suppress(StopIteration):
+                effect = flow.send(None)
                 while True:
-                    effect, answer = flow.send(answer), None
+                    answer = None
                     match effect:
                         case Send():
                             stream.sendall(effect.data)
+                        case Receive(timeout=0) if not select.select([stream], [], [], 0)[0]:
+                            effect = flow.throw(TransportError("nothing has come yet", ErrorCode.TIMED_OUT))
+                            continue
                         case Receive():
                             answer = stream.recv(65536)
                         case StartTls():
@@ -99,6 +103,7 @@ class ExampleDomain:
                             stream.close()
                         case _:
                             pass
+                    effect = flow.send(answer)
 
     def secured(self, stream: socket.socket) -> socket.socket:
         secured = self.context.wrap_socket(stream, server_side=True)

@@ -8,6 +8,8 @@ import re
 import shlex
 import socket
 import ssl
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -89,9 +91,29 @@ def test_block(chain: list[Block], example: ExampleDomain, monkeypatch: pytest.M
         RUNNERS[block.language](block, namespace)
 
 
+TESTS = re.compile(r"^(?:async )?def test_", re.MULTILINE)
+
+
 def run_python(block: Block, namespace: dict[str, Any]) -> None:
-    # Moved down, so that a traceback names the line of the page.
-    exec(compile("\n" * block.line + block.code, str(block.path), "exec"), namespace)
+    if TESTS.search(block.code):
+        run_tests(block)
+    else:
+        # Moved down, so that a traceback names the line of the page.
+        exec(compile("\n" * block.line + block.code, str(block.path), "exec"), namespace)
+
+
+def run_tests(block: Block) -> None:
+    """Let pytest run them, with our plugin and no other; in a process of its own, as readers do."""
+    Path("test_block.py").write_text(block.code, encoding="utf-8")
+    environment = {
+        **os.environ,
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'adapters'}",
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "smtpproto_adapters.pytest_plugin", "--strict-markers"]
+    command += ["-W", "error", "test_block.py"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
 
 
 def run_session(block: Block, namespace: dict[str, Any]) -> None:
@@ -183,6 +205,7 @@ def test_blocks_are_found() -> None:
     "block",
     [
         Block(ROOT / "A.md", 1, "python", "assert 1 == 2", False),
+        Block(ROOT / "A.md", 1, "python", "def test_it(smtp_server):\n    assert smtp_server.inbox\n", False),
         Block(ROOT / "A.md", 1, "pycon", ">>> 1 + 1\n3\n", False),
         Block(ROOT / "A.md", 1, "console", "$ make nothing\n", False),
         Block(ROOT / "A.md", 1, "console", "$ smtpproto conect\n", False),
@@ -193,7 +216,8 @@ def test_blocks_are_found() -> None:
     ],
     ids=lambda block: block.code.strip(),
 )
-def test_wrong_blocks_fail(block: Block) -> None:
+def test_wrong_blocks_fail(block: Block, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         RUNNERS[block.language](block, {})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,14 @@ import tarfile
 import tomllib
 import zipfile
 from email.parser import Parser
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"smtpproto": ROOT / "smtpproto", "smtpproto_adapters": ROOT / "adapters" / "smtpproto_adapters"}
@@ -20,8 +26,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def run(*command: str | Path, cwd: Path, status: int = 0) -> str:
-    done = subprocess.run(command, check=False, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+def run(*command: str | Path, cwd: Path, status: int = 0, env: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(
+        command, check=False, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env
+    )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
 
@@ -177,3 +185,41 @@ def test_pyright_sees_the_types(stranger: Path) -> None:
     output = run(*pyright, "wrong.py", cwd=stranger, status=1)
     assert output.count("reportAssignmentType") == 2
     assert "2 errors" in output
+
+
+# The tests of a stranger, who has nothing but pytest beside the project.
+
+TEST = """\
+import smtplib
+
+
+def test_hello(smtp_server):
+    with smtplib.SMTP(smtp_server.host, smtp_server.port) as client:
+        client.sendmail("me@a.example", "you@b.example", "Subject: hello")
+    assert smtp_server.inbox[0].parsed["Subject"] == "hello"
+"""
+PYTEST = ("pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments")
+
+
+@pytest.fixture(scope="module")
+def with_pytest(stranger: Path) -> dict[str, str]:
+    """The environment in which the stranger finds pytest: ours, by itself."""
+    tools = stranger / "tools"
+    tools.mkdir()
+    for name in PYTEST:
+        spec = find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        path = Path(spec.origin)
+        path = path.parent if path.name == "__init__.py" else path
+        (tools / path.name).symlink_to(path)
+    (stranger / "tests").mkdir()
+    (stranger / "tests" / "test_mail.py").write_text(TEST)
+    return {**os.environ, "PYTHONPATH": str(tools), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def test_the_fixture_is_there_for_a_stranger(stranger: Path, with_pytest: dict[str, str]) -> None:
+    pytest_there = (stranger / "venv/bin/python", "-m", "pytest", "-q", "--strict-markers", "-W", "error")
+    assert "1 passed" in run(*pytest_there, cwd=stranger / "tests", env=with_pytest)
+    without = run(*pytest_there, "-p", "no:smtpproto", cwd=stranger / "tests", env=with_pytest, status=1)
+    assert "fixture 'smtp_server' not found" in without
