@@ -135,7 +135,7 @@ def size_as_sent(content: bytes, line_ends: LineEnds) -> int:
         ends, returns = content.count(b"\n"), content.count(b"\r")
         size += ends + returns
         if ends and returns:
-            size -= 2 * (ends if _is_normalised(content) else content.count(b"\r\n"))
+            size -= 2 * content.count(b"\r\n")
         return size if not content or content[-1] in (_CR, _LF) else size + 2
     return size if not content or content.endswith(b"\r\n") else size + 2
 

@@ -791,8 +791,8 @@ def test_lmtp_does_not_mix_up_transactions() -> None:
     for command in (Mail(""), Rcpt("b@y.example"), Rset(), Mail(""), Rcpt("c@y.example")):
         client.send(command)
     receive(client, b"250 ok\r\n" * 5)
-    for command in (Bdat(0, last=True), Mail(""), Rcpt("d@y.example"), Bdat(0)):
-        client.send(command)
+    for late in (Bdat(0, last=True), Mail(""), Rcpt("d@y.example"), Bdat(0)):
+        client.send(late)
     seen = receive(client, b"250 ok\r\n" * 3)
     client.send(Bdat(0, last=True))
     seen += receive(client, b"452 full\r\n503 no\r\n")

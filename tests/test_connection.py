@@ -122,6 +122,8 @@ def test_a_new_connection(role: Role) -> None:
     assert repr(connection) == f"<{type(connection).__name__} START>"
     assert connection.state is State.START
     assert connection.outstanding == (Connect(),)
+    assert (connection.waiting, connection.predicted) == (1, State.GREETED)
+    assert (connection.tally.mail, connection.tally.transactions, connection.tally.recipients) == (None, 0, 0)
     assert (connection.extended, connection.secure, connection.authenticated) == (False, True, False)
     assert len(connection.extensions) == 0
     assert connection.last_reply is None
@@ -693,6 +695,47 @@ def test_both_ends_walk_together(draw: st.DataObject) -> None:
             link.client.tls_established()
             link.server.tls_established()
     assert not any(isinstance(event, ServiceClosing) for event in link.seen)
+
+
+@pytest.mark.rfc("2920", "3.1")
+def test_what_is_predicted_and_how_much_is_waited_for() -> None:
+    link = Link(testing.whole, *EVERYTHING)
+    link.say(Ehlo("me.example"))
+    client = link.client
+    seen: list[tuple[State, State, int]] = []
+    sent: list[bytes] = []
+    for command in (Mail("a@x.example"), Rcpt("nobody@y.example"), Data()):
+        sent.append(client.send(command))
+        seen.append((client.state, client.predicted, client.waiting))
+    assert seen == [
+        (State.READY, State.MAIL, 1),
+        (State.READY, State.RCPT, 2),
+        (State.READY, State.DATA, 3),
+    ]
+    receive(client, b"250 ok\r\n550 nobody\r\n")
+    assert (client.state, client.predicted, client.waiting) == (State.MAIL, State.MAIL, 1)
+    receive(client, b"554 no\r\n")
+    assert (client.predicted, client.waiting) == (State.MAIL, 0)
+
+
+@given(
+    st.lists(
+        st.sampled_from([Mail("a@x.example"), Mail("a@x.example", size=3), Rcpt("b@y.example"), Rset()]), max_size=12
+    )
+)
+@pytest.mark.rfc("9422", "4")
+def test_both_ends_keep_the_same_tally(commands: list[Command]) -> None:
+    link = Link(testing.whole, *EVERYTHING)
+    link.say(Ehlo("me.example"))
+    for command in commands:
+        if link.client.objection(command) is None:
+            link.say(command)
+        ours, theirs = link.client.tally, link.server.tally
+        assert (ours.mail, ours.transactions, ours.recipients) == (theirs.mail, theirs.transactions, theirs.recipients)
+    copied = link.client.tally.copy()
+    copied.note(Mail("other@x.example"), link.client.extensions)
+    assert copied.transactions == link.client.tally.transactions + 1
+    assert link.client.tally.mail != Mail("other@x.example")
 
 
 def test_a_reset_takes_back_what_was_accepted() -> None:

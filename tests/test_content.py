@@ -10,11 +10,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from smtpproto.content import LineEnds, Stuffer, Unstuffer
+from smtpproto.commands import Data, EndOfData, Noop
+from smtpproto.content import LineEnds, Normaliser, Stuffer, Unstuffer, objection_to, size_as_sent
 from smtpproto.errors import LocalProtocolError
+from smtpproto.events import BadCommand, CommandReceived, ContentReceived
+from smtpproto.replies import Reply
+from tests.driving import ask, give, mailing_client, mailing_server, upcoming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from smtpproto.events import Event
 
 POLICIES = list(LineEnds)
 
@@ -342,3 +348,119 @@ def test_a_bare_line_end_is_found_anywhere_in_lines_of_one_length(octet: bytes) 
         if fault is not None:
             with pytest.raises(LocalProtocolError, match=f"at octet {fault.start()}:"):
                 stuff([data], LineEnds.REFUSE)
+
+
+# Without dots ------------------------------------------------------------------------------------------------------
+
+
+def normalise(chunks: Iterable[bytes], line_ends: LineEnds = LineEnds.NORMALISE) -> bytes:
+    normaliser = Normaliser(line_ends)
+    return b"".join([*map(normaliser.normalise, chunks), normaliser.end()])
+
+
+@given(contents, places)
+@example(b"", [])
+@example(b"\r", [0, 1])
+@example(b"a\r\nb", [2])
+@pytest.mark.rfc("5321", "2.3.8")
+def test_what_goes_in_chunks_is_normalised_however_it_is_cut(data: bytes, where: list[int]) -> None:
+    """Also where a chunk is all that there is, as with BDAT: the last line gets its end once."""
+    whole = normalise([data])
+    assert whole == normalised(data)
+    assert normalise(cut(data, where)) == whole
+    assert normalise(data[i : i + 1] for i in range(len(data))) == whole
+    assert normalise([whole]) == whole
+
+
+@given(contents, places, st.sampled_from(POLICIES))
+@pytest.mark.rfc("5321", "4.5.2")
+def test_stuffing_is_normalising_and_dots(data: bytes, where: list[int], policy: LineEnds) -> None:
+    try:
+        plain = normalise(cut(data, where), policy)
+    except LocalProtocolError as error:
+        with pytest.raises(LocalProtocolError, match=re.escape(str(error))):
+            stuff(cut(data, where), policy)
+        return
+    assert stuff(cut(data, where), policy) == (b"\n" + plain).replace(b"\n.", b"\n..")[1:] + b".\r\n"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_chunk_that_needs_no_change_is_not_copied(policy: LineEnds) -> None:
+    normaliser = Normaliser(policy)
+    for chunk in (b"", b"a\r\n", b".\r\n.\r\n", (b"A" * 76 + b"\r\n") * 9, b"a"):
+        assert normaliser.normalise(chunk) is chunk
+    assert normaliser.end() == b"\r\n"
+    assert normaliser.end() == b""
+
+
+@given(octets | encoded, st.sampled_from(POLICIES))
+@example(b"a\r", LineEnds.REFUSE)
+@example(b"\0", LineEnds.NORMALISE)
+@example(b"\0", LineEnds.TRUSTED)
+@example(b"a\r", LineEnds.TRUSTED)
+@example(b"a\n", LineEnds.NORMALISE)
+@pytest.mark.rfc("5321", "2.3.8")
+@pytest.mark.rfc("1870", "3")
+def test_what_can_be_said_of_content_before_it_is_sent(data: bytes, policy: LineEnds) -> None:
+    objection = objection_to(data, policy)
+    if objection is None:
+        assert size_as_sent(data, policy) == len(normalise([data], policy))
+    else:
+        with pytest.raises(LocalProtocolError, match=re.escape(objection)):
+            normalise([data], policy)
+
+
+# At the dot --------------------------------------------------------------------------------------------------------
+
+FORGED = b"MAIL FROM:<forged@example.com>\r\n"
+
+
+@pytest.mark.parametrize(("before", "after"), list(product(BEFORE, AFTER)))
+@pytest.mark.parametrize("accept_bare", [False, True])
+@pytest.mark.rfc("5321", "4.1.1.4")
+def test_a_server_stays_in_step_whatever_is_around_a_dot(before: bytes, after: bytes, accept_bare: bool) -> None:
+    """What is behind a dot that ends nothing is content and no command, and what has bare line ends is refused."""
+    ends = before.endswith(b"\r\n") and after == b"\r\n"
+    bare = re.search(rb"\0|\r(?!\n)|(?<!\r)\n", b"a" + before + b"." + after + (b"" if ends else FORGED))
+    wire = b"a" + before + b"." + after + (b"" if ends else FORGED + b".\r\n") + b"NOOP\r\n"
+    for chunks in ([wire], [wire[i : i + 1] for i in range(len(wire))]):
+        server = mailing_server("b@y.example", accept_bare=accept_bare)
+        give(server, b"DATA\r\n", 354)
+        found: list[Event] = []
+        for chunk in chunks:
+            server.receive_data(chunk)
+            found += upcoming(server)
+        end = found[-1]
+        if bare is not None and not accept_bare:
+            assert isinstance(end, BadCommand)
+            assert (end.command, end.reply.code) == (EndOfData(), 554)
+            server.send(end.reply)
+        else:
+            assert end == CommandReceived(EndOfData())
+            server.send(Reply(250, "ok"))
+        content = b"".join(event.data for event in found if isinstance(event, ContentReceived))
+        assert len(found) == 1 + sum(isinstance(event, ContentReceived) for event in found)
+        assert (FORGED in content) is not ends
+        assert list(upcoming(server)) == [CommandReceived(Noop())]
+
+
+@pytest.mark.parametrize(("before", "after"), list(product(BEFORE, AFTER)))
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.rfc("5321", "4.1.1.4")
+def test_a_client_sends_no_end_but_the_end(before: bytes, after: bytes, policy: LineEnds) -> None:
+    """Nor what a server takes for it that sees an end in LF.LF or LF.CRLF (CVE-2023-51764)."""
+    data = b"a" + before + b"." + after + FORGED
+    for chunks in ([data], [data[i : i + 1] for i in range(len(data))]):
+        client = mailing_client("b@y.example", line_ends=policy)
+        ask(client, Data(), b"354 go\r\n")
+        try:
+            wire = b"".join(map(client.send_content, chunks)) + client.send(EndOfData())
+        except LocalProtocolError:
+            assert objection_to(data, policy) is not None
+            continue
+        assert re.search(rb"(?:\A|\n)\.\r?\n", wire).end() == len(wire)  # type: ignore[union-attr]
+        content, _, rest = unstuff([wire], accept_bare=True)
+        assert rest == b""
+        # What was vouched for wrongly may get a dot too many.
+        if policy is not LineEnds.TRUSTED or objection_to(data, LineEnds.REFUSE) is None:
+            assert content == normalise([data], policy)

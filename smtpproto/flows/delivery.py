@@ -47,7 +47,7 @@ _T = TypeVar("_T")
 _Work: TypeAlias = Generator[Effect | None, Any, _T]
 
 Progress: TypeAlias = Callable[[int, int | None], object]
-"""Called with the octets of content that were sent so far, and how many there are, where that is known."""
+"""Called with the octets of the program's content that were sent so far, and how many there are, if that is known."""
 
 _GATHERED: Final = 65_536
 """Octets that are gathered at most before they are written."""
@@ -172,7 +172,7 @@ class Deliveries:
         """The next message that can be sent; those that cannot have their result."""
         while True:
             if not self._at_hand:
-                yield from self._flush()
+                yield from self._show_what_is_known()
             try:
                 item = yield Next(self._messages)
                 if item is None:
@@ -191,6 +191,14 @@ class Deliveries:
             except Exception as error:
                 outgoing.error = error
                 yield from self._sent(outgoing)
+
+    def _show_what_is_known(self) -> _Work[None]:
+        """Before the program is asked for what may take long: write what is ready, and give the results that there are."""
+        yield from self._flush()
+        if self._expected:
+            yield from self._look()
+            if self._results:
+                yield None
 
     def _give_up(self, error: Exception, reply: Reply | None) -> _Work[None]:
         """The connection is of no use any more: every message gets its fate."""
@@ -264,6 +272,8 @@ class Deliveries:
         elif (yield from self._command(outgoing, DATA, Data())):
             yield from self._until(lambda: outgoing.is_decided)
             if outgoing.go_ahead:
+                # In one breath with its 354 it may have said that it leaves.
+                self._take_all(self._connection.next_event())
                 yield from self._send_data(outgoing)
 
     def _send_data(self, outgoing: Outgoing) -> _Work[None]:
@@ -394,7 +404,9 @@ class Deliveries:
 
     def _look(self) -> _Work[None]:
         """Take what has come already, without waiting for more."""
-        event = yield from arrived(self._connection)
+        self._take_all((yield from arrived(self._connection)))
+
+    def _take_all(self, event: Event | Pause) -> None:
         while not isinstance(event, Pause):
             self._take(event)
             event = self._connection.next_event()
