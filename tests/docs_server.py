@@ -86,7 +86,7 @@ class ExampleDomain:
             with contextlib.suppress(StopIteration):
                 effect = flow.send(None)
                 while True:
-                    answer = None
+                    answer: object = None
                     match effect:
                         case Send():
                             stream.sendall(effect.data)

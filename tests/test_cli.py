@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 import re
 import signal
 import ssl
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -30,13 +28,13 @@ from smtpproto import (
     ConnectFailed,
     ConnectOptions,
     ErrorCode,
-    Event,
     Limits,
     Security,
     Timeouts,
 )
-from smtpproto_adapters import arguments, cli
+from smtpproto_adapters import arguments, cli, sessions
 from smtpproto_adapters.trace import Certificate, one_line, printable
+from tests.commanding import Command, Outcome, on_terminal, start, without
 from tests.scripted import Close, Expect, ReadAll, Say, SayPieces, ScriptedServer, Silence, Tls, closed_port
 
 if TYPE_CHECKING:
@@ -45,52 +43,6 @@ if TYPE_CHECKING:
 ADAPTERS = ("blocking", "asyncio", "trio")
 PASSWORD = "hunter2-Wörd"
 EHLO_REPLY = b"250-mx.example hello\r\n250-PIPELINING\r\n250-SIZE 1000000\r\n250-X-UNHEARD of it\r\n"
-
-
-class Outcome:
-    """What one run of the command came to."""
-
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status = status
-        self.out = out
-        self.err = err
-
-    @property
-    def code(self) -> ErrorCode:
-        return ErrorCode(self.status)
-
-    @property
-    def events(self) -> list[str]:
-        """The names of the events in the ladder, in order."""
-        first = [re.match(r"([A-Z][A-Za-z]+) +(?:← |  )", line) for line in self.out.splitlines()]
-        return [match[1] for match in first if match and issubclass(getattr(smtpproto, match[1], object), Event)]
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-    @property
-    def complaint(self) -> str:
-        """The one sentence on standard error."""
-        assert re.fullmatch(r"smtpproto: [^\n]+\n", self.err), self.err
-        assert "Traceback" not in self.err
-        return self.err.removeprefix("smtpproto: ").rstrip("\n")
-
-
-class Command:
-    """Runs the command in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def __call__(self, *argv: str) -> Outcome:
-        self._capsys.readouterr()
-        status = cli.main(argv)
-        out, err = self._capsys.readouterr()
-        return Outcome(status, out, err)
-
-    def connect(self, server: ScriptedServer, *argv: str) -> Outcome:
-        return self("connect", "--host", server.host, "--port", str(server.port), "--client-name", "me.example", *argv)
 
 
 @pytest.fixture
@@ -121,7 +73,7 @@ def ca(authority: trustme.CA, tmp_path: Path) -> str:
 
 
 def options_of(*argv: str) -> ConnectOptions:
-    return arguments.make_options(arguments.make_parser().parse_args(["connect", *argv]))
+    return arguments.make_options(cli.make_parser().parse_args(["connect", *argv]))
 
 
 AUTH = ("--auth", "--username", "user", "--password-env", "MAIL_PASSWORD")
@@ -575,15 +527,6 @@ def test_nor_on_a_terminal_with_colours(
     assert "[red]bold[/red]" in re.sub(r"\s+", " ", shown)
 
 
-def on_terminal(monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> None:
-    """Let standard output be taken for a terminal."""
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    for name in ("NO_COLOR", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", str(columns))
-
-
 @pytest.mark.parametrize("how", ["pipe", "--no-color", "NO_COLOR", "neither"])
 def test_colours_are_for_terminals_that_want_them(command: Command, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     on_terminal(monkeypatch)
@@ -811,16 +754,6 @@ def test_json_needs_no_rich(command: Command, monkeypatch: pytest.MonkeyPatch) -
 # What is not there, and how else it can end -------------------------------------------------------------------------
 
 
-def without(monkeypatch: pytest.MonkeyPatch, package: str, *modules: str) -> None:
-    """Let a package not be installed, and those of our modules that need it not be imported yet."""
-    for name in list(sys.modules):
-        if name.partition(".")[0] == package:
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, package, None)
-    for module in modules:
-        monkeypatch.delitem(sys.modules, f"smtpproto_adapters.{module}", raising=False)
-
-
 @pytest.mark.parametrize(
     ("package", "extra", "modules", "argv"),
     [
@@ -851,7 +784,7 @@ def test_an_interrupt(command: Command, monkeypatch: pytest.MonkeyPatch, interru
     def interrupted(*_: object) -> None:
         raise interrupt
 
-    monkeypatch.setitem(cli.RUNNERS, "blocking", interrupted)
+    monkeypatch.setitem(sessions.RUNNERS, "blocking", interrupted)
     outcome = command("connect", "smtp://127.0.0.1:1")
     assert (outcome.status, outcome.complaint) == (130, "interrupted")
 
@@ -860,28 +793,9 @@ def test_what_is_our_own_fault_is_not_hidden(command: Command, monkeypatch: pyte
     def broken(*_: object) -> None:
         raise ExceptionGroup("a nursery", [ZeroDivisionError()])
 
-    monkeypatch.setitem(cli.RUNNERS, "blocking", broken)
+    monkeypatch.setitem(sessions.RUNNERS, "blocking", broken)
     with pytest.raises(ExceptionGroup):
         command("connect", "smtp://127.0.0.1:1")
-
-
-def start(*argv: str, **settings: Any) -> subprocess.Popen[str]:
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR")}
-    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-    environment["PYTHONIOENCODING"] = "utf-8"
-    environment.update(settings)
-    # Whoever runs the tests in the background may have them, and what they start, ignore SIGINT.
-    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    code = f"{heed}; import sys; from smtpproto_adapters.cli import main; sys.exit(main())"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *argv],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env=environment,
-    )
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -912,10 +826,16 @@ def test_a_terminal_of_another_encoding(command: Command) -> None:
 # The demo -----------------------------------------------------------------------------------------------------------
 
 
+def tables_of_demo(outcome: Outcome) -> tuple[list[str], list[str]]:
+    """The rows about the connections, and those about the messages."""
+    connections, messages = outcome.out[outcome.out.index("Adapter ") :].split("\n\n")
+    return connections.splitlines()[1:], messages.splitlines()[1:]
+
+
 def test_the_demo_makes_nine_connections(command: Command) -> None:
     outcome = command("connect", "--demo")
     assert (outcome.status, outcome.err) == (0, "")
-    rows = outcome.out[outcome.out.index("Adapter ") :].splitlines()[1:]
+    rows, _ = tables_of_demo(outcome)
     assert [row.split()[0] for row in rows] == [adapter for adapter in ADAPTERS for _ in range(3)]
     for number, row in enumerate(rows):
         assert ("TLSv1.3" in row) is (number % 3 > 0)
@@ -923,17 +843,28 @@ def test_the_demo_makes_nine_connections(command: Command) -> None:
     assert outcome.events == [
         *("Greeting", "HeloReply", "Connected", "ReplyReceived"),
         *("Greeting", "EhloReply", "StartTlsReady", "EhloReply", "AuthNeeded", "Connected"),
-        *("AuthSucceeded", "ReplyReceived"),
+        *("AuthSucceeded", "ReplyReceived", "ReplyReceived", "ReplyReceived", "ReplyReceived"),
         *("Greeting", "EhloReply", "Connected", "ReplyReceived"),
     ]
     assert "correct horse" not in outcome.out
+
+
+def test_the_demo_sends_a_message_through_each_adapter(command: Command) -> None:
+    outcome = command("connect", "--demo")
+    _, rows = tables_of_demo(outcome)
+    assert [
+        re.sub(r" +", " ", row).replace(" ann@client.example bob@mail.example", "").split()[:3] for row in rows
+    ] == [["Hello", "from", adapter] for adapter in ADAPTERS]
+    assert all(row.split()[-1] == "user" for row in rows)
+    assert "→ MAIL FROM:<ann@client.example>" in outcome.out
+    assert outcome.out.count("\naccepted         bob@mail.example: 250 ") == 1
 
 
 def test_the_demo_fits_two_screens(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     on_terminal(monkeypatch)
     outcome = command("connect", "--demo", "--no-color")
     lines = outcome.out.splitlines()
-    assert len(lines) <= 80
+    assert len(lines) <= 100
     assert max(map(cell_len, lines)) <= 80
 
 
@@ -943,8 +874,24 @@ def test_the_demo_says_what_failed(command: Command, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(demo, "PASSWORD", "another one")
     outcome = command("connect", "--demo")
     assert outcome.status == 1
-    rows = outcome.out[outcome.out.index("Adapter ") :].splitlines()[1:]
+    rows, messages = tables_of_demo(outcome)
+    assert messages == []
     assert [number for number, row in enumerate(rows) if "the server refuses the credentials" in row] == [1, 4, 7]
+
+
+def test_the_demo_fails_where_a_message_does_not_arrive(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    from smtpproto_adapters.inbox import Inbox
+
+    def full(*_: object) -> smtpproto.Reply:
+        return smtpproto.Reply(552, "5.2.2 full")
+
+    monkeypatch.setattr(Inbox, "message", full)
+    outcome = command("connect", "--demo")
+    assert outcome.status == 1
+    rows, messages = tables_of_demo(outcome)
+    assert messages == []
+    assert [number for number, row in enumerate(rows) if "not as it had to be" in row] == [1, 4, 7]
+    assert "refused for good bob@mail.example: 552 5.2.2 full" in outcome.out
 
 
 def test_the_demo_without_trio_does_what_it_can(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

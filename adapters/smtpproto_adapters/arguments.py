@@ -1,4 +1,4 @@
-"""The arguments of the ``smtpproto`` command: how they are read, and the options that they make."""
+"""The arguments that the commands share: how they are read, and the `ConnectOptions` that they make."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import getpass
 import os
 import ssl
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol
 
@@ -18,7 +19,6 @@ from smtpproto import (
     Security,
     Stage,
     Timeouts,
-    __version__,
 )
 from smtpproto.sasl import CLIENT_MECHANISMS
 
@@ -26,6 +26,8 @@ ADAPTERS: Final = ("blocking", "asyncio", "trio")
 
 WAITS: Final = ("dial", "tls", "greeting", "hello", "other")
 """The fields of `Timeouts` that connecting knows."""
+SENDING: Final = ("mail", "rcpt", "data_initiation", "data_block", "data_termination")
+"""And those that sending knows besides."""
 LIMITS: Final = ("reply_line", "reply_lines", "reply_octets")
 """The fields of `Limits` that connecting knows."""
 LONGEST_WAIT: Final = 86_400.0
@@ -36,23 +38,8 @@ LONGEST_SECRET: Final = 65_536
 
 URL_HELP: Final = "smtp, smtps, submission, submissions or lmtp://[USER@]HOST[:PORT], or lmtp:///PATH"
 
-USAGE: Final = """\
-smtpproto connect [OPTION ...] URL
-       smtpproto connect [OPTION ...] --host HOST | --path PATH
-       smtpproto connect --demo"""
 
-EPILOG: Final = """\
-A password or a token never stands on the command line or in the URL, where
-every user of the machine could read it.
-
-The exit status is 0 where the session was established, else the number of the
-error: 2 invalid argument, 3 name not found, 4 connection refused, 7 protocol
-error, 23 certificate not trusted, 24 wrong host name, 32 authentication refused
-and so on; its name is printed with it.
-"""
-
-
-class _Group(Protocol):
+class Group(Protocol):
     """A group of arguments; argparse has no public name for it."""
 
     def add_argument(self, *names: str, **settings: Any) -> Any: ...
@@ -78,45 +65,14 @@ class _Refuse(argparse.Action):
         )
 
 
-def make_parser() -> Parser:
-    """The parser of the whole command."""
-    parser = Parser(prog="smtpproto", description="Look at SMTP servers.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"smtpproto {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_connect(commands.add_parser("connect", **CONNECT_TEXTS))
-    return parser
-
-
-CONNECT_TEXTS: Final[dict[str, Any]] = {
-    "help": "establish a session, and show how it goes",
-    "description": "Establish an SMTP, submission or LMTP session, and show how it goes.",
-    "usage": USAGE,
-    "epilog": EPILOG,
-    "formatter_class": argparse.RawDescriptionHelpFormatter,
-    "allow_abbrev": False,
-}
-
-
-def _add_connect(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("url", nargs="?", metavar="URL", help=URL_HELP)
-    _add_server(parser.add_argument_group("the server"))
-    _add_session(parser.add_argument_group("the session"))
-    _add_authentication(parser.add_argument_group("authentication"))
-    _add_output(parser.add_argument_group("running and showing"))
-
-
-def _add_server(group: _Group) -> None:
-    group.add_argument("--host", help="name or address to connect to; the certificate must be for it")
-    group.add_argument(
-        "--port",
-        help="number, or smtp, submission, submissions, smtps, lmtp (default 25; 465 with implicit TLS; 24 for LMTP)",
-    )
+def add_address(group: Group) -> None:
+    """What is not the host, and yet where to connect to."""
     group.add_argument("--host-name", metavar="NAME", help="name that the certificate must be for, if not the host")
     group.add_argument("--host-address", metavar="ADDRESS", help="address to connect to, if not the host")
-    group.add_argument("--path", help="unix socket to connect to instead")
 
 
-def _add_session(group: _Group) -> None:
+def add_session(group: Group, waits: tuple[str, ...]) -> None:
+    """How to connect."""
     group.add_argument(
         "--security",
         choices=[each.value for each in Security],
@@ -139,9 +95,9 @@ def _add_session(group: _Group) -> None:
     group.add_argument(
         "--timeout",
         action="append",
-        type=_timeout,
+        type=partial(_timeout, waits),
         metavar="[WAIT=]SECONDS",
-        help=f"for each wait, or for one of {', '.join(WAITS)} (repeatable); 0 waits for ever (default: RFC 5321)",
+        help=f"for each wait, or for one of {', '.join(waits)} (repeatable); 0 waits for ever (default: RFC 5321)",
     )
     group.add_argument(
         "--limit",
@@ -152,7 +108,8 @@ def _add_session(group: _Group) -> None:
     )
 
 
-def _add_authentication(group: _Group) -> None:
+def add_authentication(group: Group) -> None:
+    """As whom."""
     group.add_argument("--auth", action="store_true", help="authenticate; asks for the password where none is given")
     group.add_argument("--username", metavar="NAME", help="authentication identity")
     secrets = group.add_mutually_exclusive_group()
@@ -177,21 +134,21 @@ def _add_authentication(group: _Group) -> None:
     )
 
 
-def _add_output(group: _Group) -> None:
+def add_adapter(group: Group) -> None:
+    """On what it runs."""
     group.add_argument("--adapter", choices=ADAPTERS, default="blocking", help="I/O to run on (default blocking)")
+
+
+def add_output(group: Group) -> None:
+    """How it is shown."""
     group.add_argument("--json", action="store_true", help="one JSON object a line, as it happens")
     group.add_argument("--no-color", action="store_true", help="no colours; nor are there any into a pipe or NO_COLOR")
-    group.add_argument(
-        "--demo",
-        action="store_true",
-        help="without a server: start one of our own, and connect in three modes through three adapters",
-    )
 
 
-def _timeout(text: str) -> tuple[str | None, float]:
+def _timeout(waits: tuple[str, ...], text: str) -> tuple[str | None, float]:
     name, equals, number = text.rpartition("=")
-    if equals and name not in WAITS:
-        raise argparse.ArgumentTypeError(f"{name!r} is none of the waits {', '.join(WAITS)}")
+    if equals and name not in waits:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of the waits {', '.join(waits)}")
     try:
         seconds = float(number)
     except ValueError:
@@ -214,9 +171,9 @@ def _limit(text: str) -> tuple[str, int]:
 
 
 def make_options(arguments: argparse.Namespace) -> ConnectOptions:
-    """The options of ``smtpproto connect``.  Raises `ConnectFailed` (INVALID_ARGUMENT)."""
+    """What they say of connecting.  Raises `ConnectFailed` (INVALID_ARGUMENT)."""
     given: dict[str, Any] = {
-        name: getattr(arguments, name)
+        name: value
         for name in (
             "host",
             "port",
@@ -229,7 +186,7 @@ def make_options(arguments: argparse.Namespace) -> ConnectOptions:
             "username",
             "authorization_id",
         )
-        if getattr(arguments, name) is not None
+        if (value := getattr(arguments, name, None)) is not None
     }
     if arguments.security is not None:
         given["security"] = Security(arguments.security)
@@ -275,9 +232,6 @@ def _numbers(arguments: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-OPTION_OF: Final = {"extended": "--ehlo and --helo"}
-"""Where it is not the name with hyphens."""
-
 SECRET_SOURCES: Final = tuple(
     f"{name}_{source}" for name in ("password", "token") for source in ("prompt", "env", "file")
 )
@@ -297,7 +251,7 @@ def _with_host_name(options: ConnectOptions) -> ConnectOptions:
 def _check_server(arguments: argparse.Namespace, options: ConnectOptions) -> None:
     if options.path is not None:
         for name in ("host_address", "port"):
-            if getattr(arguments, name) is not None:
+            if getattr(arguments, name, None) is not None:
                 raise invalid(f"a unix socket has none: leave out --{name.replace('_', '-')}")
     elif not (options.host or options.host_name or options.host_address):
         raise invalid("no server: give a URL, --host or --path")
@@ -356,15 +310,6 @@ def _asked_for(name: str, options: ConnectOptions) -> str:
     if not secret:
         raise invalid(f"no {name} was given")
     return secret
-
-
-def refuse_beside_demo(arguments: argparse.Namespace) -> None:
-    """The demo chooses everything itself.  Exits where anything was given that it would ignore."""
-    bare = vars(make_parser().parse_args(["connect", "--demo"]))
-    for name, value in vars(arguments).items():
-        if name != "no_color" and value != bare[name]:
-            option = "a URL" if name == "url" else OPTION_OF.get(name, f"--{name.replace('_', '-')}")
-            make_parser().error(f"--demo chooses everything itself: leave out {option}")
 
 
 def make_context(ca: Path | None) -> ssl.SSLContext | None:

@@ -1,10 +1,14 @@
-"""``smtpproto connect --demo``: our client and our server, in three modes through three adapters."""
+"""``smtpproto connect --demo``: our client and our server, in three modes through three adapters.
+
+In the mode that authenticates a message is sent, too.
+"""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Generator
 from contextlib import contextmanager
+from email.message import EmailMessage
 from typing import Any, Final, NamedTuple
 
 import trustme
@@ -20,15 +24,18 @@ from smtpproto import (
     ConnectFailed,
     ConnectOptions,
     Event,
+    Fate,
+    RecipientResult,
     Reply,
     Security,
     Service,
     Target,
 )
 
+from .inbox import Inbox
 from .ladder import BAD, EVENT, GOOD, HEADING, Ladder
-from .server import Handler
-from .trace import Tls, Trace, View
+from .received import ReceivedMessage
+from .trace import Outcome, Tls, Trace, View
 
 HOST_NAME: Final = "mail.example"
 USERNAME: Final = "user"
@@ -60,7 +67,7 @@ MODES: Final = (
     Mode("plain HELO", "A plain HELO session", _options(security=Security.NONE, extended=False)),
     Mode(
         "STARTTLS",
-        "STARTTLS, then authenticate()",
+        "STARTTLS, then authenticate() and send_message()",
         _options(security=Security.REQUIRED, username=USERNAME, password=PASSWORD),
         authenticates=True,
     ),
@@ -70,8 +77,8 @@ MODES: Final = (
 SERVICE: Final = Service(HOST_NAME, starttls=True, mechanisms=("PLAIN", "LOGIN"))
 
 
-class Witness:
-    """A `View` that remembers what was established, and hands on to another one."""
+class Witness(View):
+    """Remembers what was established, and hands on to another one."""
 
     def __init__(self, adapter: str, mode: Mode, shown: View | None) -> None:
         self.adapter = adapter
@@ -80,6 +87,7 @@ class Witness:
         self.secured: Tls | None = None
         self.mechanism = ""
         self.authenticated = False
+        self.delivered = False
         self.trouble = "did not come to its end"
         self.shown = shown
 
@@ -110,16 +118,29 @@ class Witness:
         if self.shown is not None:
             self.shown.event(event, reply)
 
-    def outcome(self, failure: ConnectFailed | None, sentence: str) -> None:
-        """As `View.outcome`."""
-        self.trouble = sentence
+    def content(self, octets: int) -> None:
+        """As `View.content`."""
         if self.shown is not None:
-            self.shown.outcome(failure, sentence)
+            self.shown.content(octets)
+
+    def recipient(self, result: RecipientResult, reply: Reply | None) -> None:
+        """As `View.recipient`."""
+        self.delivered = result.fate is Fate.ACCEPTED
+        if self.shown is not None:
+            self.shown.recipient(result, reply)
+
+    def outcome(self, outcome: Outcome) -> None:
+        """As `View.outcome`."""
+        self.trouble = outcome.sentence
+        if self.shown is not None:
+            self.shown.outcome(outcome)
 
     @property
     def established(self) -> bool:
         """True where all was as it had to be."""
-        return self.connected is not None and not self.trouble and self.authenticated is self.mode.authenticates
+        wanted = self.mode.authenticates
+        done = self.authenticated is wanted and self.delivered is wanted
+        return self.connected is not None and not self.trouble and done
 
     @property
     def row(self) -> tuple[str, ...]:
@@ -144,7 +165,7 @@ class Stage:
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(HOST_NAME).configure_cert(server)  # pyright: ignore[reportUnknownMemberType]
         self.client_context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
-        self.handler = Handler(credentials={USERNAME: PASSWORD})
+        self.handler = Inbox(credentials={USERNAME: PASSWORD})
         self.clear: dict[str, Any] = {"service": SERVICE, "context": server}
         self.secure: dict[str, Any] = {**self.clear, "implicit_tls": True}
         self.witnesses: list[Witness] = []
@@ -163,6 +184,15 @@ class Stage:
         witness.target(options.resolve())
         trace.client = make_client(options, context=self.client_context, on_event=trace.on_event, on_send=trace.on_send)
         return trace.client, trace
+
+
+def _message(adapter: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = "Ann <ann@client.example>"
+    message["To"] = f"Bob <bob@{HOST_NAME}>"
+    message["Subject"] = f"Hello from {adapter}"
+    message.set_content("Grüße!\n")
+    return message
 
 
 @contextmanager
@@ -184,6 +214,7 @@ def _on_blocking(stage: Stage) -> None:
             with _to_the_end(trace), client:
                 if mode.authenticates:
                     client.authenticate()
+                    trace.deliver(client.send_message(_message("blocking"), on_progress=trace.on_progress))
 
 
 async def _on_async(stage: Stage, adapter: str, make_client: Any, serve: Any) -> None:
@@ -194,6 +225,7 @@ async def _on_async(stage: Stage, adapter: str, make_client: Any, serve: Any) ->
                 async with client:
                     if mode.authenticates:
                         await client.authenticate()
+                        trace.deliver(await client.send_message(_message(adapter), on_progress=trace.on_progress))
 
 
 def _on_asyncio(stage: Stage) -> None:
@@ -216,7 +248,7 @@ ADAPTERS: Final = (_on_blocking, _on_asyncio, _on_trio)
 
 
 def run(console: Console) -> int:
-    """Make the nine connections and show them; 0 where all were established.
+    """Make the nine connections, send the three messages, and show them; 0 where all came to what they had to.
 
     Raises ImportError, after what could be done, where trio is not installed.
     """
@@ -227,16 +259,36 @@ def run(console: Console) -> int:
             play(stage)
         except ImportError as error:
             missing = error
-    console.print(_table(stage.witnesses))
+    arrived = stage.handler.messages
+    console.print(_connections(stage.witnesses))
+    console.print()
+    console.print(_arrivals(arrived))
     if missing is not None:
         raise missing
-    return 0 if all(witness.established for witness in stage.witnesses) else 1
+    sent = sum(witness.mode.authenticates for witness in stage.witnesses)
+    return 0 if all(witness.established for witness in stage.witnesses) and len(arrived) == sent else 1
 
 
-def _table(witnesses: list[Witness]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=EVENT)
-    for title in ("Adapter", "Mode", "Extensions", "TLS", "User"):
-        table.add_column(title, overflow="fold")
+def _connections(witnesses: list[Witness]) -> Table:
+    table = _table("Adapter", "Mode", "Extensions", "TLS", "User")
     for witness in witnesses:
         table.add_row(*witness.row, style=GOOD if witness.established else BAD)
+    return table
+
+
+def _arrivals(messages: tuple[ReceivedMessage, ...]) -> Table:
+    """As the server has them."""
+    table = _table("Arrived", "From", "To", "Octets", "User")
+    for message in messages:
+        user = "nobody" if message.identity is None else message.identity.username
+        envelope, octets = message.envelope, str(len(message.content))
+        row = (str(message.parsed["Subject"]), envelope.sender, ", ".join(envelope.forward_paths), octets, user)
+        table.add_row(*row, style=GOOD)
+    return table
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=EVENT)
+    for title in titles:
+        table.add_column(title, overflow="fold")
     return table

@@ -21,17 +21,17 @@ from smtpproto import (
     AuthReason,
     Command,
     Connected,
-    ConnectFailed,
     ConnectionClosed,
-    ErrorCode,
     Event,
     Extensions,
+    Fate,
+    RecipientResult,
     Reply,
     Security,
     Target,
 )
 
-from .trace import Certificate, Tls, printable
+from .trace import Certificate, Outcome, Tls, View, printable
 
 NAMES: Final = 16
 """Columns for the names of the events; the longest is ConnectionClosed."""
@@ -47,6 +47,16 @@ CLIENT, SERVER = Style.parse("cyan"), Style.parse("magenta")
 HEADING = Style.parse("bold underline")
 EVENT, DIM = Style.parse("bold"), Style.parse("dim")
 GOOD, DOUBTFUL, BAD = Style.parse("green"), Style.parse("yellow"), Style.parse("red")
+
+FATES: Final = 16
+"""Columns for what became of a message; the longest is "refused for good"."""
+FATE_STYLES: Final = {
+    Fate.ACCEPTED: GOOD,
+    Fate.DEFERRED: DOUBTFUL,
+    Fate.NOT_SENT: DOUBTFUL,
+    Fate.REFUSED: BAD,
+    Fate.UNKNOWN: BAD,
+}
 
 SECURITY: Final = {
     Security.NONE: "no TLS",
@@ -81,8 +91,8 @@ def make_console(*, colors: bool = True) -> Console:
     return console
 
 
-class Ladder:
-    """Shows a session as it happens; a `View`.
+class Ladder(View):
+    """Shows a session as it happens.
 
     With ``in_a_row`` it is one of several, and short.
     """
@@ -92,8 +102,8 @@ class Ladder:
         self._in_a_row = in_a_row
         self._begin = time.monotonic()
         self._connected: Connected | None = None
-        unicode = (console.encoding or "").lower().startswith("utf")
-        self._to_server, self._to_client, self._both = "→←⇄" if unicode else "><="
+        self._results: list[tuple[RecipientResult, Reply | None]] = []
+        self._to_server, self._to_client, self._both = arrows(console)
 
     def target(self, target: Target) -> None:
         """Whom we are going to connect to."""
@@ -126,7 +136,7 @@ class Ladder:
         if reply is not None:
             for number, line in enumerate(str(reply).split("\n")):
                 said = Text(line)
-                said.stylize(_style_of(reply), 0, 3)
+                said.stylize(style_of(reply), 0, 3)
                 self._row("" if number else name, "" if number else self._to_client, said)
             return
         match event:
@@ -141,16 +151,28 @@ class Ladder:
             case _:
                 self._row(name, "", Text())
 
-    def outcome(self, failure: ConnectFailed | None, sentence: str) -> None:
+    def content(self, octets: int) -> None:
+        """How much of a message was sent."""
+        self._row("", self._to_server, Text(content_of(octets), DIM))
+
+    def recipient(self, result: RecipientResult, reply: Reply | None) -> None:
+        """What became of the message for one recipient; below the session, in lines of its own."""
+        self._results.append((result, reply))
+
+    def outcome(self, outcome: Outcome) -> None:
         """What was offered, and the name and number of the exit status; the sentence is for standard error."""
         offered = self._connected.extensions if self._connected is not None else None
-        if offered and not self._in_a_row:
+        if self._results:
+            if not self._in_a_row:
+                self._console.print()
+            for result, reply in self._results:
+                print_result(self._console, result, reply)
+        elif offered and not self._in_a_row:
             self._console.print()
             self._console.print(extensions_table(offered))
-        code = ErrorCode.SUCCESS if failure is None else failure.code
-        how = f" while {failure.stage.value}" if failure is not None else ""
+        how = "" if outcome.stage is None else f" while {outcome.stage.value}"
         line = Text.assemble(
-            (f"{code.name} ({int(code)})", GOOD if failure is None else BAD),
+            (f"{outcome.name} ({outcome.code})", GOOD if outcome.succeeded else BAD),
             (f"{how} after {time.monotonic() - self._begin:.2f} s", DIM),
         )
         # What follows a session in a row is the next one.
@@ -158,19 +180,56 @@ class Ladder:
 
     def _row(self, name: str, direction: str, said: Text) -> None:
         """One row; what is too long for it is folded under itself."""
-        width = max(self._console.width - INDENT, 20)
-        lines = said.wrap(self._console, width, overflow="fold") if said.cell_len > width else [said]
-        for number, line in enumerate(lines):
-            line.rstrip()
-            row = Text(no_wrap=True, overflow="ignore")
-            row.append(f"{'' if number else name:{NAMES}} ", EVENT)
-            row.append(f"{'' if number else direction:1} ", CLIENT if direction == self._to_server else SERVER)
-            row.append_text(line)
-            row.rstrip()
-            self._console.print(row)
+        before = Text.assemble(
+            (f"{name:{NAMES}} ", EVENT), (f"{direction:1} ", CLIENT if direction == self._to_server else SERVER)
+        )
+        print_folded(self._console, before, said)
 
 
-def _style_of(reply: Reply) -> Style:
+class Results(View):
+    """Shows what became of a message, and nothing else of the session."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def recipient(self, result: RecipientResult, reply: Reply | None) -> None:
+        """A line for each recipient."""
+        print_result(self._console, result, reply)
+
+
+def arrows(console: Console) -> tuple[str, str, str]:
+    """To the server, to the client, and both ways; as the terminal can show them."""
+    unicode = (console.encoding or "").lower().startswith("utf")
+    return ("→", "←", "⇄") if unicode else (">", "<", "=")
+
+
+def print_folded(console: Console, before: Text, said: Text) -> None:
+    """A line; what is too long for it is folded under itself, and not under what stands before it."""
+    width = max(console.width - before.cell_len, 20)
+    lines = said.wrap(console, width, overflow="fold") if said.cell_len > width else [said]
+    for number, line in enumerate(lines):
+        line.rstrip()
+        row = Text(no_wrap=True, overflow="ignore")
+        row.append_text(Text(" " * before.cell_len) if number else before)
+        row.append_text(line)
+        row.rstrip()
+        console.print(row)
+
+
+def print_result(console: Console, result: RecipientResult, reply: Reply | None) -> None:
+    """What became of a message for one recipient, and what the server said to that."""
+    said = "" if reply is None else f": {reply.code} {' '.join(map(printable, reply.lines))}"
+    before = Text(f"{result.fate.value:{FATES}} ", FATE_STYLES[result.fate])
+    print_folded(console, before, Text.assemble((printable(result.recipient.forward_path), EVENT), said))
+
+
+def content_of(octets: int) -> str:
+    """Of a message, the part that is not shown."""
+    return f"(content: {octets:,} octet{'' if octets == 1 else 's'})"
+
+
+def style_of(reply: Reply) -> Style:
+    """By its first digit."""
     return BAD if reply.is_permanent else DOUBTFUL if reply.is_transient else GOOD
 
 

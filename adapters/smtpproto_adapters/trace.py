@@ -1,35 +1,30 @@
 """A client's session as the command line shows it: in order, without secrets, and fit for a terminal.
 
-A `Trace` is what watches the client; it hands everything on to a `View`.  One view is here, the lines of JSON; the
-other is the ladder, for people.
+A `Trace` is what watches the client; it hands everything on to a `View`: the lines of JSON, for programs, or the
+ladder, for people.
 """
 
 from __future__ import annotations
 
-import json
-import time
 from binascii import b2a_base64
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TextIO
+from typing import Any, NamedTuple, Protocol
 
 from smtpproto import (
-    EXTENSIONS,
     Auth,
     AuthChallenge,
     AuthNeeded,
     AuthReason,
     AuthResponse,
     Command,
-    Connected,
     ConnectFailed,
-    ConnectionClosed,
-    EhloReply,
+    DeliveryResult,
     ErrorCode,
     Event,
-    Extensions,
-    Greeting,
+    RecipientResult,
     Reply,
     ReplyReceived,
+    Stage,
     Target,
 )
 
@@ -60,8 +55,33 @@ class Watched(Protocol):
     def tls(self) -> Tls | None: ...
 
 
-class View(Protocol):
-    """How a session is shown."""
+class Outcome(NamedTuple):
+    """How a command ended: what is behind its exit status."""
+
+    code: int
+    name: str
+    sentence: str = ""
+    """What went wrong; empty where nothing did."""
+    stage: Stage | None = None
+    """How far connecting had come, where it failed."""
+    retryable: bool = False
+    """The same may well succeed later."""
+
+    @classmethod
+    def of_connecting(cls, failure: ConnectFailed | None, sentence: str) -> Outcome:
+        """Of connecting, as the exception says it."""
+        if failure is None:
+            return cls(int(ErrorCode.SUCCESS), ErrorCode.SUCCESS.name)
+        return cls(int(failure.code), failure.code.name, sentence, failure.stage, failure.retryable)
+
+    @property
+    def succeeded(self) -> bool:
+        """True where the exit status is 0."""
+        return self.code == ErrorCode.SUCCESS
+
+
+class View:
+    """How a session is shown; what a subclass does not define is not."""
 
     def target(self, target: Target) -> None:
         """Whom we are going to connect to."""
@@ -75,53 +95,33 @@ class View(Protocol):
     def event(self, event: Event, reply: Reply | None) -> None:
         """An event, with the reply that it came with (redacted), where it came with one of its own."""
 
-    def outcome(self, failure: ConnectFailed | None, sentence: str) -> None:
-        """How it ended; the sentence says why it failed."""
+    def content(self, octets: int) -> None:
+        """So much of a message was sent."""
+
+    def recipient(self, result: RecipientResult, reply: Reply | None) -> None:
+        """What became of the message for one recipient, and what the server said to that (redacted)."""
+
+    def outcome(self, outcome: Outcome) -> None:
+        """How it ended."""
 
 
-class Trace:
-    """Watches a client: its ``on_event``, ``on_send`` and ``tls``."""
+class Secrets:
+    """What must not be shown, in every form that it takes on the wire."""
 
-    def __init__(self, view: View, secrets: Iterable[str] = ()) -> None:
-        self.view = view
-        self.client: Watched | None = None
-        self._secrets: set[str] = set()
-        for secret in secrets:
-            self._remember_text(secret)
-        self._tls_shown = False
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._known: set[str] = set()
+        for text in texts:
+            self.remember(text)
 
-    def on_send(self, command: Command | Reply) -> None:
-        """Show a command, which is on its way."""
-        assert isinstance(command, Command)  # clients send nothing else
-        self._remember(command)
-        self._look_at_tls()
-        self.view.sent(command)
+    def remember(self, text: str) -> None:
+        """A password, a token."""
+        octets = text.encode("utf-8", "surrogateescape")
+        self._remember_octets(octets)
+        if len(text) >= SHORTEST_SECRET:
+            # As it is in a reply, and in the octets that an error quotes.
+            self._known.update((text, repr(octets)[2:-1]))
 
-    def on_event(self, event: Event) -> None:
-        """Show an event."""
-        self._look_at_tls()
-        self.view.event(event, self._reply_of(event))
-
-    def end(self, failure: ConnectFailed | None) -> str:
-        """Show the outcome; returns the sentence that says why it failed."""
-        self._look_at_tls()
-        sentence = "" if failure is None else one_line(self.redacted(str(failure)))
-        self.view.outcome(failure, sentence)
-        return sentence
-
-    def redacted(self, text: str) -> str:
-        """The same without secrets: servers like to repeat what they do not understand."""
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, REDACTED)
-        return text
-
-    def _look_at_tls(self) -> None:
-        tls = None if self.client is None or self._tls_shown else self.client.tls
-        if tls is not None:
-            self._tls_shown = True
-            self.view.tls(tls)
-
-    def _remember(self, command: Command) -> None:
+    def remember_from(self, command: Command) -> None:
         """What a mechanism makes of a secret, as it goes over the wire, is one too."""
         if isinstance(command, Auth):
             self._remember_octets(command.initial_response)
@@ -130,21 +130,78 @@ class Trace:
 
     def _remember_octets(self, octets: bytes | None) -> None:
         if octets:
-            self._secrets.add(b2a_base64(octets, newline=False).decode())
+            self._known.add(b2a_base64(octets, newline=False).decode())
 
-    def _remember_text(self, secret: str) -> None:
-        octets = secret.encode("utf-8", "surrogateescape")
-        self._remember_octets(octets)
-        if len(secret) >= SHORTEST_SECRET:
-            # As it is in a reply, and in the octets that an error quotes.
-            self._secrets.update((secret, repr(octets)[2:-1]))
+    def redacted(self, text: str) -> str:
+        """The same without them: servers like to repeat what they do not understand."""
+        for secret in sorted(self._known, key=len, reverse=True):
+            text = text.replace(secret, REDACTED)
+        return text
+
+    def redacted_reply(self, reply: Reply) -> Reply:
+        """The same for a reply."""
+        return Reply(reply.code, tuple(map(self.redacted, reply.lines)))
+
+
+class Trace:
+    """Watches a client: its ``on_event``, ``on_send`` and ``tls``, and the progress of what it sends."""
+
+    def __init__(self, view: View, secrets: Iterable[str] = ()) -> None:
+        self.view = view
+        self.client: Watched | None = None
+        self.secrets = Secrets(secrets)
+        self._tls_shown = False
+        self._content_sent = self._content_shown = 0
+
+    def on_send(self, command: Command | Reply) -> None:
+        """Show a command, which is on its way."""
+        assert isinstance(command, Command)  # clients send nothing else
+        self.secrets.remember_from(command)
+        self._catch_up()
+        self.view.sent(command)
+
+    def on_event(self, event: Event) -> None:
+        """Show an event."""
+        self._catch_up()
+        self.view.event(event, self._reply_of(event))
+
+    def on_progress(self, sent: int, total: int | None) -> None:
+        """Note that so much of the content was sent; it is shown before what comes next."""
+        self._content_sent = sent
+
+    def end(self, failure: ConnectFailed | None) -> str:
+        """Show the outcome of connecting; returns the sentence that says why it failed."""
+        return self.finish(Outcome.of_connecting(failure, "" if failure is None else str(failure)))
+
+    def deliver(self, result: DeliveryResult) -> None:
+        """Show what became of a message."""
+        self._catch_up()
+        for each in result.recipients:
+            self.view.recipient(each, None if each.reply is None else self.secrets.redacted_reply(each.reply))
+
+    def finish(self, outcome: Outcome) -> str:
+        """Show the outcome; returns its sentence, redacted."""
+        self._catch_up()
+        sentence = one_line(self.secrets.redacted(outcome.sentence))
+        self.view.outcome(outcome._replace(sentence=sentence))
+        return sentence
+
+    def _catch_up(self) -> None:
+        """Show what has happened without an event."""
+        tls = None if self.client is None or self._tls_shown else self.client.tls
+        if tls is not None:
+            self._tls_shown = True
+            self.view.tls(tls)
+        if self._content_sent > self._content_shown:
+            self.view.content(self._content_sent - self._content_shown)
+            self._content_shown = self._content_sent
 
     def _reply_of(self, event: Event) -> Reply | None:
         if not isinstance(event, ReplyReceived) or is_announcement(event):
             return None
         if isinstance(event, AuthChallenge):
             return Reply(event.reply.code, REDACTED)
-        return Reply(event.reply.code, tuple(map(self.redacted, event.reply.lines)))
+        return self.secrets.redacted_reply(event.reply)
 
 
 def is_announcement(event: Event) -> bool:
@@ -191,98 +248,3 @@ def _name(distinguished: Iterable[Iterable[tuple[str, str]]]) -> str:
     fields = [(str(key), str(value)) for relative in distinguished for key, value in relative]
     common = [value for key, value in fields if key == "commonName"]
     return printable(common[-1] if common else ", ".join(value for _, value in fields))
-
-
-class JsonLines:
-    """One JSON object a line, in ASCII, for programs.
-
-    Each has ``type`` (target, sent, tls, event, outcome) and ``time``, in seconds since the beginning.
-    """
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self._begin = time.monotonic()
-
-    def target(self, target: Target) -> None:
-        """``{"type": "target", "host": …, "port": …, "path": …, "host_name": …, "security": …, …}``"""
-        self._write(
-            "target",
-            host=target.host or None,
-            port=None if target.path is not None else target.port,
-            path=target.path,
-            host_name=target.host_name,
-            security=target.security.value,
-            extended=target.extended,
-            lmtp=target.lmtp,
-        )
-
-    def sent(self, command: Command) -> None:
-        """``{"type": "sent", "command": "Ehlo", "line": "EHLO me.example"}``"""
-        self._write("sent", command=type(command).__name__, line=str(command))
-
-    def tls(self, tls: Tls) -> None:
-        """``{"type": "tls", "version": …, "cipher": …, "certificate": {…}}``"""
-        certificate = None if not tls.certificate else vars(Certificate(tls.certificate))
-        self._write("tls", version=tls.version, cipher=tls.cipher, certificate=certificate)
-
-    def event(self, event: Event, reply: Reply | None) -> None:
-        """``{"type": "event", "event": "EhloReply", "reply": {…}, "extensions": […]}``"""
-        fields: dict[str, Any] = {}
-        if reply is not None:
-            fields["reply"] = _json_reply(reply)
-        match event:
-            case Greeting():
-                fields.update(domain=_decoded(event.domain), accepted=event.accepted)
-            case EhloReply():
-                fields.update(extensions=_json_extensions(event.extensions))
-            case AuthNeeded():
-                fields.update(mechanisms=event.mechanisms, why=event.why.name)
-            case Connected():
-                fields.update(extensions=_json_extensions(event.extensions), extended=event.extended, tls=event.tls)
-            case ConnectionClosed():
-                fields.update(unanswered=[type(command).__name__ for command in event.unanswered], clean=event.clean)
-            case _:
-                pass
-        self._write("event", event=type(event).__name__, **fields)
-
-    def outcome(self, failure: ConnectFailed | None, sentence: str) -> None:
-        """``{"type": "outcome", "code": 0, "name": "SUCCESS", "message": null, "stage": null, "retryable": …}``"""
-        code = ErrorCode.SUCCESS if failure is None else failure.code
-        self._write(
-            "outcome",
-            code=int(code),
-            name=code.name,
-            message=sentence or None,
-            stage=None if failure is None else failure.stage.name,
-            retryable=failure is not None and failure.retryable,
-        )
-
-    def _write(self, kind: str, **fields: Any) -> None:
-        elapsed = round(time.monotonic() - self._begin, 6)
-        self._file.write(f"{json.dumps({'type': kind, 'time': elapsed, **fields})}\n")
-        self._file.flush()
-
-
-def _decoded(text: str) -> str:
-    r"""JSON has no octets: those that are not UTF-8 become escapes such as ``\xe9``."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _json_reply(reply: Reply) -> dict[str, Any]:
-    enhanced = None if reply.enhanced is None else str(reply.enhanced)
-    return {"code": reply.code, "enhanced": enhanced, "lines": [_decoded(line) for line in reply.lines]}
-
-
-def _json_extensions(extensions: Extensions) -> list[dict[str, str | None]]:
-    rows: list[dict[str, str | None]] = []
-    for keyword, argument in extensions.items():
-        known = EXTENSIONS.get(keyword)
-        rows.append(
-            {
-                "keyword": keyword,
-                "argument": argument,
-                "rfc": None if known is None else known.rfc,
-                "title": None if known is None else known.title,
-            }
-        )
-    return rows

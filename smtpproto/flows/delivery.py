@@ -193,7 +193,7 @@ class Deliveries:
                 yield from self._sent(outgoing)
 
     def _show_what_is_known(self) -> _Work[None]:
-        """Before the program is asked for what may take long: write what is ready, and give the results that there are."""
+        """Before the program is asked for what may take long: write what is ready, give the results that there are."""
         yield from self._flush()
         if self._expected:
             yield from self._look()

@@ -1,0 +1,139 @@
+"""``smtpproto connect``: establish a session, and show how it goes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, Final
+
+from smtpproto import ConnectFailed, ErrorCode
+
+from .arguments import (
+    WAITS,
+    Parser,
+    add_adapter,
+    add_address,
+    add_authentication,
+    add_output,
+    add_session,
+    make_context,
+    make_options,
+)
+from .json_lines import JsonLines
+from .sessions import RUNNERS
+from .terminal import complain
+from .trace import Trace, View
+
+URL_HELP: Final = "smtp, smtps, submission, submissions or lmtp://[USER@]HOST[:PORT], or lmtp:///PATH"
+
+USAGE: Final = """\
+smtpproto connect [OPTION ...] URL
+       smtpproto connect [OPTION ...] --host HOST | --path PATH
+       smtpproto connect --demo"""
+
+EPILOG: Final = """\
+Example:
+  smtpproto connect submission://ann@mx.example --auth --password-prompt
+
+A password or a token never stands on the command line or in the URL, where
+every user of the machine could read it.
+
+The exit status is 0 where the session was established, else the number of the
+error: 2 invalid argument, 3 name not found, 4 connection refused, 7 protocol
+error, 23 certificate not trusted, 24 wrong host name, 32 authentication refused
+and so on; its name is printed with it.
+"""
+
+TEXTS: Final[dict[str, Any]] = {
+    "help": "establish a session, and show how it goes",
+    "description": "Establish an SMTP, submission or LMTP session, and show how it goes.",
+    "usage": USAGE,
+    "epilog": EPILOG,
+}
+
+HINTS: Final = {
+    ErrorCode.CERTIFICATE_NOT_TRUSTED: "--ca FILE says whom to trust instead of the system's authorities",
+    ErrorCode.WRONG_HOST_NAME: "--host-name NAME says for whom it has to be",
+    ErrorCode.PLAINTEXT_AUTHENTICATION_FORBIDDEN: "see --security and --allow-plaintext-auth",
+}
+"""What to do about it, where an option is the answer."""
+
+OPTION_OF: Final = {"extended": "--ehlo and --helo", "url": "a URL"}
+"""Where it is not the name with hyphens."""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Those of this command."""
+    parser.add_argument("url", nargs="?", metavar="URL", help=URL_HELP)
+    server = parser.add_argument_group("the server")
+    server.add_argument("--host", help="name or address to connect to; the certificate must be for it")
+    server.add_argument(
+        "--port",
+        help="number, or smtp, submission, submissions, smtps, lmtp (default 25; 465 with implicit TLS; 24 for LMTP)",
+    )
+    add_address(server)
+    server.add_argument("--path", help="unix socket to connect to instead")
+    add_session(parser.add_argument_group("the session"), WAITS)
+    add_authentication(parser.add_argument_group("authentication"))
+    showing = parser.add_argument_group("running and showing")
+    add_adapter(showing)
+    add_output(showing)
+    showing.add_argument(
+        "--demo",
+        action="store_true",
+        help="without a server: start one of our own, and connect and send in three modes through three adapters",
+    )
+    parser.set_defaults(bare=parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do it; returns the exit status."""
+    return _demo(arguments) if arguments.demo else _connect(arguments)
+
+
+def _connect(arguments: argparse.Namespace) -> int:
+    try:
+        options, context = make_options(arguments), make_context(arguments.ca)
+        target = options.resolve()
+    except ConnectFailed as failure:
+        if arguments.json:
+            Trace(JsonLines(sys.stdout)).end(failure)
+        else:
+            complain(str(failure))
+        return int(failure.code)
+    view: View = JsonLines(sys.stdout) if arguments.json else _ladder(arguments)
+    trace = Trace(view, [each for each in (options.password, options.token) if isinstance(each, str)])
+    view.target(target)
+    try:
+        RUNNERS[arguments.adapter](options, context, trace, None)
+    except ConnectFailed as failure:
+        sentence = trace.end(failure)
+        if not arguments.json:
+            complain("; ".join(filter(None, (sentence, HINTS.get(failure.code)))))
+        return int(failure.code)
+    trace.end(None)
+    return int(ErrorCode.SUCCESS)
+
+
+def _ladder(arguments: argparse.Namespace) -> View:
+    from .ladder import Ladder, make_console
+
+    return Ladder(make_console(colors=not arguments.no_color))
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    parser: Parser = arguments.bare
+    _refuse_beside_demo(parser, arguments)
+    from .demo import run
+    from .ladder import make_console
+
+    return run(make_console(colors=not arguments.no_color))
+
+
+def _refuse_beside_demo(parser: Parser, arguments: argparse.Namespace) -> None:
+    """The demo chooses everything itself.  Exits where anything was given that it would ignore."""
+    bare = vars(parser.parse_args(["--demo"]))
+    for name, value in vars(arguments).items():
+        if name in bare and name != "no_color" and value != bare[name]:
+            option = OPTION_OF.get(name, f"--{name.replace('_', '-')}")
+            parser.error(f"--demo chooses everything itself: leave out {option}")
