@@ -105,7 +105,12 @@ class Serving:
 
 @pytest.fixture
 def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    return lambda *argv: Serving(tmp_path, monkeypatch, *argv)
+    """Makes a `Serving`, of the arguments of the command."""
+
+    def made(*argv: str) -> Serving:
+        return Serving(tmp_path, monkeypatch, *argv)
+
+    return made
 
 
 def send(url: str, *recipients: str, content: bytes = MESSAGE, chunking: bool = False, **settings: Any) -> Extensions:
