@@ -299,6 +299,9 @@ class ConnectOptions(Value):
         path = self.path or None
         port = self.port_number()
         security = self.security if self.security is not None else self._default_security(port)
+        if not isinstance(security, Security):  # pyright: ignore[reportUnnecessaryIsInstance]
+            # A text would be like none of them, and the session without TLS.
+            raise invalid_argument(f"security is {security!r}: it must be a Security, such as Security.REQUIRED")
         if not port:
             port = SUBMISSIONS_PORT if security is Security.IMPLICIT else SMTP_PORT
             port = LMTP_PORT if self.lmtp else port

@@ -351,7 +351,7 @@ def test_a_client_that_does_not_trust_it(serving: Any, tls: str) -> None:
 def test_a_user(serving: Any, tmp_path: Path, mechanism: str, argv: tuple[str, ...], file: bool) -> None:
     (tmp_path / "users").write_text(f"eve:pw\n\nann:{PASSWORD}\n", encoding="utf-8")
     users = ["--users-file", str(tmp_path / "users")] if file else ["--user", "eve:pw", "--user", f"ann:{PASSWORD}"]
-    settings: dict[str, Any] = {"mechanisms": [mechanism], "allow_plaintext_auth": True, "security": "none"}
+    settings: dict[str, Any] = {"mechanisms": [mechanism], "allow_plaintext_auth": True, "security": Security.NONE}
     with serving("--once", *users, *argv) as server:
         client = Client(server.url, username="ann", password="an0ther", **settings)
         with client, pytest.raises(AuthenticationFailed):

@@ -1569,3 +1569,10 @@ def test_the_session_goes_on_where_the_handshake_ends() -> None:
     play = Play(options(), HI, OK)
     play.connected()
     assert play.connector.connection.send(Noop()) == b"NOOP\r\n"
+
+
+@pytest.mark.parametrize("security", ["required", "implicit", "NONE", True, 1])
+def test_security_that_is_none_of_its_kind_never_means_plaintext(security: Any) -> None:
+    with pytest.raises(ConnectFailed, match=r"it must be a Security, such as Security\.REQUIRED") as caught:
+        ConnectOptions(host="mx.example", security=security).resolve()
+    assert caught.value.code is ErrorCode.INVALID_ARGUMENT
