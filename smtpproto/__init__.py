@@ -120,11 +120,16 @@ from .sasl import (
     ClientMechanism,
     Credentials,
     Identity,
+    Question,
+    ScramCredential,
     ServerMechanism,
     Verify,
 )
 from .server import (
     ServerConnection,
+)
+from .server_auth import (
+    ServerAuth,
 )
 from .service import (
     Service,
@@ -203,6 +208,7 @@ __all__ = [
     "Option",
     "Pause",
     "ProtocolError",
+    "Question",
     "Quit",
     "Rcpt",
     "RecipientReply",
@@ -212,7 +218,9 @@ __all__ = [
     "ReplyReceived",
     "Role",
     "Rset",
+    "ScramCredential",
     "Security",
+    "ServerAuth",
     "ServerConnection",
     "ServerMechanism",
     "Service",

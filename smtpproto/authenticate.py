@@ -7,6 +7,7 @@ handshake, a flow and one's own loop can all use it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from .client import ClientConnection
 from .commands import Auth, AuthResponse, Command
@@ -32,12 +33,20 @@ MAX_STEPS = 20
 _TRY_THE_NEXT = frozenset({504, 534})
 """The mechanism is not known, or too weak for the server.  RFC 4954 sections 4 and 6."""
 
+_PLUS = "-PLUS"
+"""How the names of the mechanisms that are bound to the channel end.  RFC 5801 section 3."""
+_OTHER_BINDING = "unsupported-channel-binding-type"
+"""With what a server says that it knows another way to bind the channel than we do.  RFC 5802 section 7."""
+
 
 class Authenticator:
     """One authentication.  Raises `AuthenticationFailed` at once where no mechanism can be used.
 
     ``credentials`` may be None where ``mechanisms`` holds mechanisms of the program's own.  ``mechanisms`` narrows and
-    orders what is tried.  With ``allow_plaintext`` a secret may be sent without TLS.
+    orders what is tried.  With ``allow_plaintext`` a secret may be sent without TLS.  ``wants_tls``: TLS was wanted;
+    where it is not there, nothing that depends on a secret is sent (see `smtpproto.sasl.choose`).  With
+    ``initial_response=False`` the AUTH command goes without one, for servers that want it so.  Channel bindings are
+    those of the connection.
     """
 
     def __init__(
@@ -47,6 +56,8 @@ class Authenticator:
         *,
         mechanisms: Sequence[str | ClientMechanism] | None = None,
         allow_plaintext: bool = False,
+        wants_tls: bool = False,
+        initial_response: bool = True,
     ) -> None:
         if connection.authenticated:
             raise LocalProtocolError("authenticated already: AUTH succeeds once in a session (RFC 4954 section 4)")
@@ -60,27 +71,44 @@ class Authenticator:
             credentials,
             secure=connection.secure,
             allow_plaintext=allow_plaintext,
+            wants_tls=wants_tls,
             mechanisms=mechanisms,
+            bindings=connection.channel_bindings,
         )
         if not choice.candidates:
             raise AuthenticationFailed(choice.message, choice.why)
+        self._secure = connection.secure
+        self.usable = tuple(each.name for each in choice.candidates)
         self._candidates = list(choice.candidates)
-        self._problem: AuthenticationFailed | None = None
+        self._may_be_initial = initial_response
+        self.problem = None
         self._begin()
 
     mechanism: ClientMechanism
     """The one under way."""
+    usable: tuple[str, ...]
+    """The names of all that may be tried, in this order."""
+    problem: AuthenticationFailed | None
+    """Why the exchange was cancelled; None: it was not.  It is what went wrong, whatever the server says to that, and
+    also where it says nothing any more."""
     _initial: bytes | None
 
     def start(self) -> Command:
-        """The AUTH command, with the initial response where the line stays within its limit."""
+        """The AUTH command, with the initial response where the line stays within its limit.
+
+        Raises `LocalProtocolError` where the mechanism has nothing that could be said.
+        """
+        name = self.mechanism.name
         try:
             self._initial = next(self._exchange)
         except StopIteration:
-            raise LocalProtocolError(f"the mechanism {self.mechanism.name} says nothing at all") from None
-        command = Auth(self.mechanism.name, self._initial)
-        self._held = self._initial is not None and len(bytes(command)) > COMMAND_LINE
-        return Auth(self.mechanism.name) if self._held else command
+            raise LocalProtocolError(f"the mechanism {name} says nothing at all") from None
+        response = bytes(AuthResponse(self._initial or b""))  # now, where nothing is under way yet
+        if self._initial is None:
+            return Auth(name)
+        fits = len(f"AUTH {name} ") + max(len(response), len("=\r\n")) <= COMMAND_LINE
+        self._held = not (fits and self._may_be_initial)
+        return Auth(name) if self._held else Auth(name, self._initial)
 
     def respond(self, event: Event) -> Command | None:
         """What to send next; None when the authentication has succeeded.
@@ -93,7 +121,7 @@ class Authenticator:
         if isinstance(event, AuthSucceeded):
             self._succeeded(event.reply)
         elif isinstance(event, AuthFailed):
-            return self._failed(event.reply)
+            return self._failed(event)
         return None
 
     def _begin(self) -> None:
@@ -105,8 +133,8 @@ class Authenticator:
         self._held = False
 
     def _challenged(self, event: AuthChallenge) -> AuthResponse:
-        if self._problem is not None:
-            raise self._problem  # a server that goes on after "*" may do so for ever
+        if self.problem is not None:
+            raise self.problem  # a server that goes on after "*" may do so for ever
         self._steps += 1
         if self._steps > MAX_STEPS:
             return self._cancel(f"the server sends one challenge after another ({MAX_STEPS} so far)")
@@ -116,20 +144,23 @@ class Authenticator:
             self._held = False
             return AuthResponse(initial)
         try:
-            response = self._exchange.send(Challenge(event.challenge, event.reply.lines[0]))
+            return AuthResponse(self._exchange.send(Challenge(event.challenge, event.reply.lines[0])) or b"")
         except StopIteration:
             return self._cancel(f"a challenge for which {self.mechanism.name} has no place")
         except MechanismError as error:
             return self._cancel(str(error), _code_of(error))
-        return AuthResponse(response or b"")
+        except LocalProtocolError as error:
+            # A response that no line can hold, or one of a mechanism of the program's own.
+            return self._cancel(str(error), ErrorCode.INVALID_ARGUMENT)
 
     def _cancel(self, message: str, code: ErrorCode = ErrorCode.PROTOCOL_ERROR) -> AuthResponse:
-        self._problem = AuthenticationFailed(message, code)
+        self._exchange.close()
+        self.problem = AuthenticationFailed(message, code)
         return AuthResponse(None)
 
     def _succeeded(self, reply: Reply) -> None:
-        if self._problem is not None:
-            raise self._problem
+        if self.problem is not None:
+            raise self.problem
         if self._held:
             raise AuthenticationFailed(
                 "the server reported success before it had seen the credentials", ErrorCode.SERVER_NOT_AUTHENTIC, reply
@@ -146,36 +177,54 @@ class Authenticator:
             reply,
         )
 
-    def _failed(self, reply: Reply) -> Command:
+    def _failed(self, event: AuthFailed) -> Command:
         self._exchange.close()
-        if self._problem is not None:
-            raise self._problem
-        if reply.code in _TRY_THE_NEXT and self._candidates:
+        if self.problem is not None:
+            raise self.problem
+        other_binding = error_of(self.mechanism) == _OTHER_BINDING
+        if other_binding:
+            # All of them use the same one.
+            self._candidates = [each for each in self._candidates if not each.name.upper().endswith(_PLUS)]
+        if self._candidates and (other_binding or self._may_try_the_next(event.reply)):
             self._begin()
             return self.start()
-        raise _refused(self.mechanism, reply)
+        raise _refused(self.mechanism, event, self._secure)
+
+    def _may_try_the_next(self, reply: Reply) -> bool:
+        # A server that began to prove itself, and then would rather have a mechanism in which it need not, gets none.
+        evades = self._steps > 0 and getattr(self.mechanism, "proves_server", False)
+        return reply.code in _TRY_THE_NEXT and not evades
 
 
 def _code_of(error: MechanismError) -> ErrorCode:
     return ErrorCode.SERVER_NOT_AUTHENTIC if isinstance(error, ServerNotAuthentic) else ErrorCode.PROTOCOL_ERROR
 
 
-def _refused(mechanism: ClientMechanism, reply: Reply) -> AuthenticationFailed:
-    """RFC 4954 section 6."""
-    if reply.is_transient:
-        return AuthenticationFailed(
-            "the server cannot authenticate anyone for now", ErrorCode.AUTHENTICATION_UNAVAILABLE, reply
-        )
-    if reply.code == 538:
-        return AuthenticationFailed(
-            f"the server wants TLS for {mechanism.name}", ErrorCode.PLAINTEXT_AUTHENTICATION_FORBIDDEN, reply
-        )
-    if reply.code in _TRY_THE_NEXT:
-        return AuthenticationFailed(
-            f"the server offers {mechanism.name} and does not take it", ErrorCode.AUTHENTICATION_REFUSED, reply
-        )
-    said = error_of(mechanism)
-    detail = f" and says {said}" if said else ""
-    return AuthenticationFailed(
-        f"the server refuses the credentials ({mechanism.name}){detail}", ErrorCode.AUTHENTICATION_REFUSED, reply
-    )
+def _refused(mechanism: ClientMechanism, event: AuthFailed, secure: bool) -> AuthenticationFailed:
+    """RFC 4954 sections 4 and 6."""
+    reply = event.reply
+    error = error_of(mechanism) or event.error
+    if reply.code in _MEANINGS and not (reply.code == _TLS_FIRST and secure):
+        code, message = _MEANINGS[reply.code]
+    elif reply.is_transient:
+        code, message = ErrorCode.AUTHENTICATION_UNAVAILABLE, "the server cannot authenticate anyone for now"
+    else:
+        said = f" and says {error}" if error else ""
+        code, message = ErrorCode.AUTHENTICATION_REFUSED, f"the server refuses the credentials ({{name}}){said}"
+    return AuthenticationFailed(message.replace("{name}", mechanism.name), code, reply, error=error)
+
+
+_TLS_FIRST = 530
+"""RFC 3207 section 4.  Where there is TLS, it says no more than that this server wants another client."""
+_NOT_TAKEN = (ErrorCode.AUTHENTICATION_REFUSED, "the server offers {name} and does not take it")
+_MEANINGS: Final = {
+    432: (
+        ErrorCode.AUTHENTICATION_UNAVAILABLE,
+        "the server has to learn the password anew before it can check it by {name}: authenticate once with PLAIN",
+    ),
+    504: _NOT_TAKEN,
+    _TLS_FIRST: (ErrorCode.PLAINTEXT_AUTHENTICATION_FORBIDDEN, "the server wants TLS before any authentication"),
+    534: _NOT_TAKEN,
+    538: (ErrorCode.PLAINTEXT_AUTHENTICATION_FORBIDDEN, "the server wants TLS for {name}"),
+}
+"""What refusals mean that are not about the credentials.  RFC 4954 section 6."""

@@ -8,7 +8,6 @@ something unsolicited lies in the buffer; and for a command that is sent while e
 
 from __future__ import annotations
 
-import binascii
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -49,9 +48,12 @@ from .events import (
     Unsolicited,
 )
 from .extensions import NO_EXTENSIONS
+from .grammar import strict_base64
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
 from .offer import objection
 from .replies import Reply, ReplyParser
+from .sasl import Challenge, usable
+from .sasl.base import readable
 from .states import CLOSED, DATA, FAILED, SERVICE_CLOSING, TLS, Kind, LastBdat, kind_of
 
 _MAY_COME_UNASKED: Final = frozenset(b"45")
@@ -79,6 +81,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
     """The client's end.  Beside the options of `Connection`, ``line_ends`` says what is done to outgoing content."""
 
     __slots__ = (
+        "_auth_error",
         "_chunk_left",
         "_parser",
         "_recipients",
@@ -116,6 +119,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
         self.line_ends = line_ends
         self._parser = ReplyParser(limits)
         self._stuffer: Stuffer | None = None
+        self._auth_error: str | None = None  # what the last challenge said, where it was no challenge
         self._chunk_left = 0  # octets of the last BDAT that are still to be sent
         self._recipients: deque[str] | None = None  # LMTP: who was accepted, in order
         self._sent = 0
@@ -324,7 +328,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
         if code == SERVICE_CLOSING:
             return ServiceClosing(command, reply)
         if kind in AUTH_KINDS:
-            return _auth_event(command, reply)
+            return self._auth_event(command, reply)
         if kind is Connect:
             return Greeting(command, reply, reply.lines[0].partition(" ")[0])
         if kind is Ehlo or kind is Lhlo:
@@ -332,24 +336,34 @@ class ClientConnection(Connection, role=Role.CLIENT):
         if kind is Helo:
             return HeloReply(command, reply)
         if code == 530:
-            return AuthNeeded(command, reply, self.extensions.auth, AuthReason.REQUIRED_BY_SERVER)
+            return self._auth_needed(command, reply)
         if kind is Data and reply.is_intermediate:
             return ContentWanted(command, reply)
         if kind is StartTls and reply.is_positive:
             return StartTlsReady(command, reply)
         return ReplyReceived(command, reply)
 
+    def _auth_event(self, command: Command, reply: Reply) -> Event:
+        error, self._auth_error = self._auth_error, None
+        if reply.is_positive:
+            return AuthSucceeded(command, reply)
+        if not reply.is_intermediate:
+            return AuthFailed(command, reply, error)
+        challenge = strict_base64(reply.lines[0])
+        self._auth_error = _json(challenge)
+        return AuthChallenge(command, reply, challenge)
 
-def _auth_event(command: Command, reply: Reply) -> Event:
-    if reply.is_positive:
-        return AuthSucceeded(command, reply)
-    if not reply.is_intermediate:
-        return AuthFailed(command, reply)
-    return AuthChallenge(command, reply, _decoded(reply.lines[0]))
+    def _auth_needed(self, command: Command, reply: Reply) -> AuthNeeded:
+        offered = self.extensions.auth
+        # Both are 530 5.7.0: that STARTTLS comes first is told by the text, and by an offer without any mechanism.
+        could_be_had = "STARTTLS" in self.extensions and not self.secure
+        tls_first = could_be_had and (not offered or "TLS" in reply.text.upper())
+        why = AuthReason.TLS_REQUIRED if tls_first else AuthReason.REQUIRED_BY_SERVER
+        return AuthNeeded(command, reply, offered, why, usable(offered, secure=self.secure))
 
 
-def _decoded(text: str) -> bytes | None:
-    try:
-        return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
-    except ValueError:  # binascii.Error and UnicodeEncodeError are both
+def _json(challenge: bytes | None) -> str | None:
+    """A challenge that is a JSON object, as no other but the last word of a server of OAuth is."""
+    if challenge is None or not (challenge.startswith(b"{") and challenge.rstrip().endswith(b"}")):
         return None
+    return readable(Challenge(challenge))

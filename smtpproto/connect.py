@@ -12,7 +12,7 @@ call of ``data_to_send()`` or ``next_event()``, whichever is first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .addresses import AddressLiteral
 from .authenticate import Authenticator
@@ -39,6 +39,7 @@ from .extensions import Extensions
 from .failures import AuthenticationFailed, ConnectFailed, Stage
 from .options import ConnectOptions, Security, Target, invalid_argument
 from .replies import Reply
+from .sasl import ClientMechanism, Credentials, usable
 from .values import set_field
 
 
@@ -154,6 +155,28 @@ class Connector:
                 self._failure = self._failed(str(error), ErrorCode.INVALID_ARGUMENT)
         return got
 
+    def authenticator(
+        self, credentials: Credentials | None, mechanisms: Sequence[str | ClientMechanism] | None = None
+    ) -> Authenticator:
+        """An authentication as the options want it; ``mechanisms``: others than theirs.
+
+        Raises `AuthenticationFailed` where no mechanism can be used, and `LocalProtocolError`.
+        """
+        options = self.options
+        return Authenticator(
+            self.connection,
+            credentials,
+            mechanisms=options.mechanisms if mechanisms is None else mechanisms,
+            allow_plaintext=options.allow_plaintext_auth,
+            wants_tls=self.target.wants_starttls,
+            initial_response=options.initial_response,
+        )
+
+    @property
+    def problem(self) -> AuthenticationFailed | None:
+        """As `Authenticator.problem`."""
+        return None if self._authenticator is None else self._authenticator.problem
+
     def farewell(self) -> bytes:
         """QUIT, where it may be sent now; what to write before closing a handshake that failed."""
         if self.connection.objection(Quit()) is not None:
@@ -245,21 +268,26 @@ class Connector:
         given = self.options.has_credentials
         if self.connection.extended and (given or self.target.is_submission):
             why = AuthReason.CREDENTIALS_GIVEN if given else AuthReason.SUBMISSION
-            self._due = AuthNeeded(hello.command, hello.reply, self.connection.extensions.auth, why)
+            offered = self.connection.extensions.auth
+            self._due = AuthNeeded(hello.command, hello.reply, offered, why, self._usable(offered))
         else:
             self._finish()
+
+    def _usable(self, offered: tuple[str, ...]) -> tuple[str, ...]:
+        """What could be tried, best first; whatever mechanism is known here where the credentials are yet to come."""
+        if self.options.lacks_secret:
+            return usable(offered, secure=self.connection.secure)
+        try:
+            return self.authenticator(self.options.credentials).usable
+        except (AuthenticationFailed, LocalProtocolError):
+            return ()
 
     def _authentication_due(self) -> None:
         if not self.options.authenticate:
             self._finish()
             return
         self.stage = Stage.AUTHENTICATION
-        self._authenticator = Authenticator(
-            self.connection,
-            self.options.credentials,
-            mechanisms=self.options.mechanisms,
-            allow_plaintext=self.options.allow_plaintext_auth,
-        )
+        self._authenticator = self.authenticator(self.options.credentials)
         self._command = self._authenticator.start()
 
     def _authenticating(self, event: Event) -> None:
@@ -288,6 +316,8 @@ class Connector:
             self._failure = error
 
     def _failed(self, message: str, code: ErrorCode, reply: Reply | None = None) -> ConnectFailed:
+        if self.problem is not None:
+            return self.problem  # a server that it was told to cannot make it another
         if self.stage is Stage.AUTHENTICATION:
             return AuthenticationFailed(message, code, reply)
         return ConnectFailed(message, code, self.stage, reply)

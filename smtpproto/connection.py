@@ -22,7 +22,7 @@ of theirs.  Two rules are kept here for both:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, ClassVar, Self, cast
 
@@ -34,6 +34,7 @@ from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
 from .lines import LineBuffer
 from .offer import NO_TALLY, Tally
 from .replies import Reply
+from .sasl import NO_BINDINGS
 from .states import CLOSED, DATA, ERROR, TLS, Kind, Session, State
 
 
@@ -72,6 +73,7 @@ class Connection:
         "_session",
         "_tally",
         "authenticated",
+        "channel_bindings",
         "extended",
         "extensions",
         "limits",
@@ -90,6 +92,9 @@ class Connection:
     """True under TLS."""
     authenticated: bool
     """True after AUTH succeeded."""
+    channel_bindings: Mapping[str, bytes]
+    """Those of the TLS below, by name, such as ``"tls-server-end-point"`` (RFC 5929 section 4) and ``"tls-exporter"``
+    (RFC 9266), the one to be preferred first; empty where there are none.  Whoever negotiates TLS sets them."""
 
     _of_role: ClassVar[dict[Role, type[Connection]]] = {}
 
@@ -121,6 +126,7 @@ class Connection:
         self.limits = limits
         self.timeouts = timeouts
         self.secure = secure
+        self.channel_bindings = NO_BINDINGS
         self._mask = (mask,) if isinstance(mask, str) else tuple(mask)
         self._on_send = on_send
         self._session = Session(lmtp=lmtp)

@@ -137,31 +137,55 @@ class AuthSucceeded(ReplyReceived):
 class AuthFailed(ReplyReceived):
     """The authentication exchange ended with a refusal.  RFC 4954 section 6."""
 
-    __slots__ = ()
+    __slots__ = ("error",)
+    __match_args__ = ("command", "reply", "error")
+
+    error: str | None
+    """The JSON document in which the server has told the reason before, as the servers of OAuth do in a last challenge
+    (RFC 7628 section 3.2.2); None where there was none."""
+
+    def __init__(self, command: Command, reply: Reply, error: str | None = None) -> None:
+        super().__init__(command, reply)
+        set_field(self, "error", error)
 
 
 class AuthReason(Enum):
     """Why authentication is due."""
 
     REQUIRED_BY_SERVER = "the server wants authentication first"
+    """530.  RFC 4954 section 6."""
+    TLS_REQUIRED = "the server wants TLS first"
+    """530, where TLS could be had: that is what it asks for, and authentication comes after.  RFC 3207 section 4."""
     CREDENTIALS_GIVEN = "credentials were given, and authenticating is up to the program"
     SUBMISSION = "this is a message submission service"
+    """Its policy is to take mail only from those whom it knows.  RFC 6409 section 4.3."""
 
 
 class AuthNeeded(ReplyReceived):
     """Authentication is due: the server said 530, or the handshake has come as far as it.  RFC 4954 section 6."""
 
-    __slots__ = ("mechanisms", "why")
-    __match_args__ = ("command", "reply", "mechanisms", "why")
+    __slots__ = ("mechanisms", "why", "usable")
+    __match_args__ = ("command", "reply", "mechanisms", "why", "usable")
 
     mechanisms: tuple[str, ...]
     """What the server offers now."""
     why: AuthReason
+    usable: tuple[str, ...]
+    """Those of them that can be used, the best first: which are known here, and expose no secret to those who listen.
+    In the handshake also: which suit the credentials and the options, if there are credentials."""
 
-    def __init__(self, command: Command, reply: Reply, mechanisms: tuple[str, ...], why: AuthReason) -> None:
+    def __init__(
+        self,
+        command: Command,
+        reply: Reply,
+        mechanisms: tuple[str, ...],
+        why: AuthReason,
+        usable: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(command, reply)
         set_field(self, "mechanisms", mechanisms)
         set_field(self, "why", why)
+        set_field(self, "usable", usable)
 
 
 class ContentWanted(ReplyReceived):

@@ -73,5 +73,10 @@ class ConnectFailed(SmtpError):
 class AuthenticationFailed(ConnectFailed):
     """The authentication failed; within connecting, or after it."""
 
-    def __init__(self, message: str, code: ErrorCode, reply: Reply | None = None) -> None:
+    error: str | None
+    """What the server said about the reason within the exchange, where the mechanism has a place for that: the JSON of
+    OAUTHBEARER (RFC 7628 section 3.2.2) and XOAUTH2, the error of SCRAM (RFC 5802 section 7)."""
+
+    def __init__(self, message: str, code: ErrorCode, reply: Reply | None = None, *, error: str | None = None) -> None:
         super().__init__(message, code, Stage.AUTHENTICATION, reply)
+        self.error = error

@@ -16,6 +16,7 @@ the import, with the ranges of Unicode written out, takes twenty times as long a
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Callable
 from typing import Final
@@ -245,6 +246,24 @@ def require(pattern: Pattern, value: object, what: str) -> str:
     if not pattern.match(text):
         raise LocalProtocolError(f"{what} is {shown(text)}: this is not what the grammar allows there")
     return text
+
+
+def base64(data: bytes) -> str:
+    """RFC 4648 section 4."""
+    return binascii.b2a_base64(data, newline=False).decode()
+
+
+def strict_base64(text: str) -> bytes | None:
+    """What the text stands for; None where it is not just what an encoder would write.
+
+    The strict mode of `binascii` lets padding pass where there is nothing to pad, and bits that are none.
+    """
+    # base64          = base64-terminal / ( 1*(4base64-char) [base64-terminal] )  ; RFC 4954 section 8; or nothing
+    try:
+        data = binascii.a2b_base64(text.encode("ascii", "replace"), strict_mode=True)
+    except binascii.Error:
+        return None
+    return data if base64(data) == text else None
 
 
 def unquote(text: str) -> str:

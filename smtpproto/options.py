@@ -12,7 +12,7 @@ from .commands import Ehlo
 from .errors import ErrorCode, LocalProtocolError
 from .failures import ConnectFailed, Stage
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DOMAIN, DOMAIN_LABEL, Limits, Timeouts
-from .sasl import ClientMechanism, Credentials, choose
+from .sasl import MECHANISMS, ClientMechanism, Credentials, choose
 from .values import Value, set_field
 
 T = TypeVar("T")
@@ -46,6 +46,7 @@ class Option(IntFlag):
     """TLS by STARTTLS where it is offered, plaintext where not; also together with SECURE.  Implies EXTENDED."""
 
 
+_WITHOUT_SECRET: Final = frozenset(each.name for each in MECHANISMS if not each.has_secret)
 _KNOWN_FLAGS: Final = int(Option.EXTENDED | Option.SECURE | Option.SECURE_IMPLICIT | Option.SECURE_FALLBACK)
 
 
@@ -136,6 +137,8 @@ class ConnectOptions(Value):
         Authenticate within connecting.  Without it the program does, when it wants to.
     ``mechanisms``
         SASL mechanisms to use, in this order: names, or mechanisms of the program's own.
+    ``initial_response``
+        Send what a mechanism says first in the AUTH command, where it fits; False: only when the server asks for it.
     ``allow_plaintext_auth``
         Let a password travel without TLS.
     ``security``
@@ -165,6 +168,7 @@ class ConnectOptions(Value):
         "authorization_id",
         "authenticate",
         "mechanisms",
+        "initial_response",
         "allow_plaintext_auth",
         "security",
         "extended",
@@ -189,6 +193,7 @@ class ConnectOptions(Value):
     authorization_id: str
     authenticate: bool
     mechanisms: tuple[str | ClientMechanism, ...] | None
+    initial_response: bool
     allow_plaintext_auth: bool
     security: Security | None
     extended: bool | None
@@ -213,6 +218,7 @@ class ConnectOptions(Value):
         authorization_id: str = "",
         authenticate: bool = False,
         mechanisms: Sequence[str | ClientMechanism] | None = None,
+        initial_response: bool = True,
         allow_plaintext_auth: bool = False,
         security: Security | None = None,
         extended: bool | None = None,
@@ -278,13 +284,28 @@ class ConnectOptions(Value):
     @property
     def has_credentials(self) -> bool:
         """True where there is something to authenticate with."""
-        own = self.mechanisms is not None and any(not isinstance(each, str) for each in self.mechanisms)
-        return bool(self.username) or self.token is not None or own
+        return bool(self.username) or self.token is not None or self._needs_no_secret
+
+    @property
+    def lacks_secret(self) -> bool:
+        """True where what there is, as a user name alone, is not enough: the rest has to come before authenticating."""
+        return self.password is None and self.token is None and not self._needs_no_secret
+
+    @property
+    def _needs_no_secret(self) -> bool:
+        """A mechanism of the program's own has its credentials; EXTERNAL and ANONYMOUS need none."""
+        return any(not isinstance(each, str) or each.upper() in _WITHOUT_SECRET for each in self.mechanisms or ())
+
+    @property
+    def _acts_without_name(self) -> bool:
+        """The token, or what EXTERNAL goes by, says whose the authorization identity is."""
+        external = any(isinstance(each, str) and each.upper() == "EXTERNAL" for each in self.mechanisms or ())
+        return external or self.token is not None
 
     @property
     def credentials(self) -> Credentials | None:
         """What to authenticate with; None where there is nothing.  Raises `LocalProtocolError` where it is unfit."""
-        if not self.username and self.token is None:
+        if not self.username and self.token is None and not self.authorization_id:
             return None
         return Credentials(self.username or "", self.password, authorization_id=self.authorization_id, token=self.token)
 
@@ -357,7 +378,7 @@ class ConnectOptions(Value):
             raise invalid_argument("LMTP must not be used at port 25 (RFC 2033 section 5)")
         if self.authenticate and not self.has_credentials:
             raise invalid_argument("authenticate=True needs a username, a token or a mechanism")
-        if not self.username and (self.password is not None or (self.authorization_id and self.token is None)):
+        if not self.username and (self.password is not None or (self.authorization_id and not self._acts_without_name)):
             raise invalid_argument("a password or an authorization_id without a username: give both")
         if self.timeout is not None and not 0 <= self.timeout < float("inf"):
             raise invalid_argument(f"timeout is {self.timeout}: it must be 0 (for ever) or more seconds")
@@ -436,7 +457,9 @@ def _percent_decoded(text: str | None) -> str | None:
 
     if "%" not in text:
         return text
-    try:
-        return _PERCENT.sub(octet, text.encode("utf-8").decode("latin-1")).encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        raise invalid_argument("the URL, or what % encodes in it, is not UTF-8") from None
+    # Nothing here may raise a UnicodeError, which would hold the password.
+    octets = _PERCENT.sub(octet, text.encode("utf-8", "surrogatepass").decode("latin-1")).encode("latin-1")
+    decoded = octets.decode("utf-8", "surrogateescape")
+    if any("\ud800" <= char <= "\udfff" for char in decoded):
+        raise invalid_argument("the URL, or what % encodes in it, is not UTF-8")
+    return decoded

@@ -28,6 +28,7 @@ from .commands import (
     Rset,
     StartTls,
     Vrfy,
+    XClient,
 )
 from .connection import HELLO_KINDS
 from .errors import LocalProtocolError
@@ -35,8 +36,9 @@ from .events import BadCommand, CommandReceived
 from .extensions import Extensions
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
 from .replies import EnhancedStatus, Reply, with_status
-from .sasl import SERVER_MECHANISMS, Identity, ServerMechanism
+from .sasl import NO_BINDINGS, Identity, Question, ServerAnswer, ServerMechanism
 from .server import ServerConnection
+from .server_auth import ServerAuth
 from .states import TRANSACTION_STATES
 from .values import Value, set_field
 
@@ -67,8 +69,7 @@ class Service(Value):
     ``host_name``: the name that it gives itself.  ``extensions``: lines of the EHLO reply, but for STARTTLS and
     AUTH, which come and go with the state; None offers what the engine does by itself, with the ``message`` of the
     limits as SIZE.  REQUIRETLS is offered under TLS only (RFC 8689 section 4.2.1).  ``starttls``: TLS can be had.
-    ``mechanisms``: SASL mechanisms, names or objects; those that expose the secret are offered only under TLS, unless
-    ``allow_plaintext_auth``.  ``require_tls``, ``require_auth``: no mail without them.  ``lmtp``: speak LMTP.
+    ``auth``: how clients authenticate; None: they cannot.  ``require_tls``: no mail without TLS.  ``lmtp``: speak LMTP.
     ``max_errors``: commands refused by the engine or by this policy, and failed authentications, after which the
     session ends; what the program refuses does not count, nor what is refused for now.
     """
@@ -77,10 +78,8 @@ class Service(Value):
         "host_name",
         "extensions",
         "starttls",
-        "mechanisms",
-        "allow_plaintext_auth",
+        "auth",
         "require_tls",
-        "require_auth",
         "lmtp",
         "max_errors",
         "limits",
@@ -91,10 +90,8 @@ class Service(Value):
     host_name: str
     extensions: Extensions
     starttls: bool
-    mechanisms: tuple[ServerMechanism, ...]
-    allow_plaintext_auth: bool
+    auth: ServerAuth | None
     require_tls: bool
-    require_auth: bool
     lmtp: bool
     max_errors: int
     limits: Limits
@@ -106,43 +103,30 @@ class Service(Value):
         *,
         extensions: Mapping[str, str] | Iterable[str] | None = None,
         starttls: bool = False,
-        mechanisms: Iterable[str | ServerMechanism] = (),
-        allow_plaintext_auth: bool = False,
+        auth: ServerAuth | None = None,
         require_tls: bool = False,
-        require_auth: bool = False,
         lmtp: bool = False,
         max_errors: int = MAX_ERRORS,
         limits: Limits = DEFAULT_LIMITS,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
     ) -> None:
         offer = Extensions(default_extensions(limits) if extensions is None else extensions)
-        for keyword, field in (("STARTTLS", "starttls"), ("AUTH", "mechanisms")):
+        for keyword, field in (("STARTTLS", "starttls"), ("AUTH", "auth")):
             if keyword in offer:
                 raise LocalProtocolError(f"{keyword} is offered by {field}=, not by extensions=")
+        if auth is not None and not isinstance(auth, ServerAuth):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise LocalProtocolError(f"auth is a {type(auth).__name__}: it must be a ServerAuth")
         set_field(self, "host_name", Ehlo(host_name).domain)
         set_field(self, "extensions", offer)
         set_field(self, "starttls", starttls)
-        set_field(self, "mechanisms", tuple(_server_mechanism(each) for each in mechanisms))
-        set_field(self, "allow_plaintext_auth", allow_plaintext_auth)
+        set_field(self, "auth", auth)
         set_field(self, "require_tls", require_tls)
-        set_field(self, "require_auth", require_auth)
         set_field(self, "lmtp", lmtp)
         set_field(self, "max_errors", max_errors)
         set_field(self, "limits", limits)
         set_field(self, "timeouts", timeouts)
         if max_errors < 1:
             raise LocalProtocolError(f"max_errors is {max_errors}: it must be at least 1, or no session could begin")
-        if require_auth and not self.mechanisms:
-            raise LocalProtocolError("require_auth=True without mechanisms: nobody could ever authenticate")
-
-
-def _server_mechanism(mechanism: str | ServerMechanism) -> ServerMechanism:
-    if not isinstance(mechanism, str):
-        return mechanism
-    factory = SERVER_MECHANISMS.get(mechanism.upper())
-    if factory is None:
-        raise LocalProtocolError(f"{mechanism!r} is no mechanism of ours: there are {', '.join(SERVER_MECHANISMS)}")
-    return factory()
 
 
 class ServiceSession:
@@ -156,6 +140,8 @@ class ServiceSession:
     """Who has authenticated."""
     errors: int
     """What had to be refused so far."""
+    auth_failures: int
+    """Attempts to authenticate that were refused."""
     mail: Mail | None
     """The MAIL of the transaction that is under way; None where there is none.  It is there until the end of the
     content was answered."""
@@ -176,16 +162,17 @@ class ServiceSession:
         self.hello = ""
         self.identity = None
         self.errors = 0
+        self.auth_failures = 0
         self.mail = None
         self.recipients = []
 
     @property
     def mechanisms(self) -> dict[str, ServerMechanism]:
         """What may be used to authenticate now, by name."""
-        if self.connection.authenticated:
+        connection, auth = self.connection, self.service.auth
+        if auth is None or connection.authenticated:
             return {}
-        protected = self.connection.secure or self.service.allow_plaintext_auth
-        return {each.name.upper(): each for each in self.service.mechanisms if protected or not each.exposes_secret}
+        return auth.offered(secure=connection.secure, bindings=connection.channel_bindings)
 
     @property
     def offer(self) -> tuple[str, ...]:
@@ -195,7 +182,7 @@ class ServiceSession:
             extensions = extensions.without("REQUIRETLS")
         lines = extensions.lines()
         if self.service.starttls and not self.connection.secure:
-            lines += ("STARTTLS",)
+            lines = ("STARTTLS", *lines)  # first: GNU SASL overlooks it in the last line
         if self.mechanisms:
             lines += (f"AUTH {' '.join(self.mechanisms)}",)
         return lines
@@ -205,9 +192,14 @@ class ServiceSession:
         connection, service = self.connection, self.service
         if service.require_tls and not connection.secure and type(command) not in _BEFORE_TLS:
             return Reply(530, "5.7.0 must issue a STARTTLS command first")
-        if service.require_auth and not connection.authenticated and type(command) not in _BEFORE_AUTH:
+        auth = service.auth
+        if auth is None:
+            return None
+        if auth.required and not connection.authenticated and type(command) not in _BEFORE_AUTH:
             return Reply(530, "5.7.0 authentication required")
         if isinstance(command, Auth) and command.mechanism not in self.mechanisms:
+            if not connection.secure and auth.needs_tls(command.mechanism):
+                return Reply(538, "5.7.11 encryption required for requested authentication mechanism")
             return Reply(504, "5.5.4 unrecognised authentication mechanism")
         return None
 
@@ -242,6 +234,8 @@ class ServiceSession:
         if reply.is_positive:
             if isinstance(event, CommandReceived) and type(command) in HELLO_KINDS:
                 self.hello = command.domain  # type: ignore[union-attr]
+            elif isinstance(event, CommandReceived) and isinstance(command, XClient):
+                self.hello, self.identity = "", None
             elif isinstance(command, Mail):
                 self.mail, self.recipients = command, []
             elif isinstance(command, Rcpt):
@@ -256,9 +250,26 @@ class ServiceSession:
         """True where it is time to part."""
         return self.errors >= self.service.max_errors
 
-    def tls_established(self) -> None:
+    def answer(self, question: Question) -> ServerAnswer:
+        """The answer to a mechanism's question where the program has none."""
+        return None if self.service.auth is None else self.service.auth.answer(question)
+
+    def auth_failed(self, reply: Reply) -> None:
+        """Count an attempt that is refused; one that is refused for now does not count."""
+        if reply.is_permanent:
+            self.errors += 1
+            self.auth_failures += 1
+
+    @property
+    def has_failed_too_often(self) -> bool:
+        """True where no further attempt to authenticate is allowed, and it is time to part."""
+        auth = self.service.auth
+        return auth is not None and self.auth_failures >= auth.max_failures
+
+    def tls_established(self, bindings: Mapping[str, bytes] = NO_BINDINGS) -> None:
         """As `Connection.tls_established`: what the client has said before is forgotten."""
         self.connection.tls_established()
+        self.connection.channel_bindings = bindings
         self.hello = ""
         self.identity = None
 

@@ -9,19 +9,19 @@ True
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from .addresses import AddressLiteral
 from .errors import ErrorCode, NotTls, TransportError
 from .events import Event
-from .flows import Ask, Close, Dial, Effect, Flow, Next, Receive, Send, StartTls, next_item
+from .flows import Ask, Close, Dial, Effect, Flow, Next, Receive, Send, StartTls, Wait, next_item
 from .replies import Reply
-from .sasl import Verify
+from .sasl import NO_BINDINGS, Question, ServerAnswer
 
 T = TypeVar("T")
-Answer = Callable[[Event | Verify], Reply | bool | None]
+Answer: TypeAlias = "Callable[[Event | Question], Reply | ServerAnswer]"
 Cut = Callable[[bytes], Iterable[bytes]]
 
 
@@ -45,21 +45,27 @@ class Deadlock(AssertionError):
     """Both sides wait for each other."""
 
 
-def accept(subject: Event | Verify) -> Reply | bool | None:
-    """The program that leaves all to the defaults, and knows no user."""
-    return False if isinstance(subject, Verify) else None
+def accept(subject: Event | Question) -> None:
+    """The program that leaves all to the defaults."""
 
 
-def link(client: Flow[T], server: Flow[None], *, answer: Answer = accept, cut: Cut = whole) -> T:
+def link(
+    client: Flow[T],
+    server: Flow[None],
+    *,
+    answer: Answer = accept,
+    cut: Cut = whole,
+    channel_bindings: Mapping[str, bytes] = NO_BINDINGS,
+) -> T:
     """Run a client's flow against a server's, to the end of the client's; its result.
 
     ``answer`` is the server's program; ``cut`` says in which pieces what is sent arrives.  TLS is pretended: it begins
-    where both sides ask for it, and plaintext that meets it is a `NotTls`, as it would be.  Raises what the client's
-    flow raises, what the server's flow raises before, and `Deadlock`.  What ``answer`` raises is thrown into the flow,
-    and so is what the iterator of a `flows.Next` raises, which cannot be an asynchronous one.
+    where both sides ask for it, with these channel bindings, and plaintext that meets it is a `NotTls`, as it would be.
+    Raises what the client's flow raises, what the server's flow raises before, and `Deadlock`.  What ``answer`` raises
+    is thrown into the flow, and so is what the iterator of a `flows.Next` raises, which cannot be an asynchronous one.
     """
     try:
-        here, there = _Side(client), _Side(server)
+        here, there = _Side(client, channel_bindings), _Side(server, channel_bindings)
         here.peer, there.peer = there, here
         while not here.done:
             progress = here.step(answer, cut)
@@ -76,18 +82,10 @@ def link(client: Flow[T], server: Flow[None], *, answer: Answer = accept, cut: C
         server.close()
 
 
-def behind_tls(server: Flow[None]) -> Flow[None]:
-    """The same flow, with implicit TLS before it; give it a session with ``secure=True``."""
-    try:
-        yield StartTls(None, None)
-        yield from server
-    finally:
-        server.close()
-
-
 class _Side:
-    def __init__(self, flow: Flow[Any]) -> None:
+    def __init__(self, flow: Flow[Any], channel_bindings: Mapping[str, bytes]) -> None:
         self.flow = flow
+        self.channel_bindings = channel_bindings
         self.inbox: deque[bytes] = deque()
         self.closed = False
         self.done = False
@@ -107,6 +105,8 @@ class _Side:
                 return self._receive(timeout)
             case StartTls():
                 return self._start_tls()
+            case Wait():
+                return self._send(None)
             case Ask(_, subject):
                 return self._from_program(lambda: answer(subject))
             case Next(_, source):
@@ -145,8 +145,8 @@ class _Side:
         if self.peer.gone:
             return self._throw(TransportError("closed in the TLS handshake", ErrorCode.CLOSED_BY_PEER))
         if isinstance(self.peer.effect, StartTls) and not self.peer.inbox:
-            self._send(None)
-            self.peer._send(None)
+            self._send(self.channel_bindings)
+            self.peer._send(self.channel_bindings)
             return True
         return False
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from binascii import b2a_base64
-
 import smtpproto.grammar as grammar
 from smtpproto.errors import LocalProtocolError
-from smtpproto.grammar import require
+from smtpproto.grammar import base64, require
 from smtpproto.values import set_field
 
 from .base import AUTH_LINE, Command
@@ -34,7 +32,7 @@ class Auth(Command):
     def _line(self) -> str:
         if self.initial_response is None:
             return f"AUTH {self.mechanism}"
-        return f"AUTH {self.mechanism} {_base64(self.initial_response) or '='}"
+        return f"AUTH {self.mechanism} {base64(self.initial_response) or '='}"
 
     def __str__(self) -> str:
         return f"AUTH {self.mechanism}" + ("" if self.initial_response is None else " <redacted>")
@@ -56,7 +54,7 @@ class AuthResponse(Command):
         self._check_length()
 
     def _line(self) -> str:
-        return "*" if self.response is None else _base64(self.response)
+        return "*" if self.response is None else base64(self.response)
 
     def __str__(self) -> str:
         return "*" if self.response is None else "<redacted>"
@@ -69,7 +67,3 @@ def _check_response(response: object, what: str) -> bytes | None:
         return bytes(response)
     # Not shown: it is a secret, whatever it is.
     raise LocalProtocolError(f"{what} of the authentication is a {type(response).__name__}: it must be bytes or None")
-
-
-def _base64(data: bytes) -> str:
-    return b2a_base64(data, newline=False).decode()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from binascii import Error as Base64Error
-from binascii import a2b_base64
 from collections.abc import Callable, Mapping
 from typing import Final
 
 import smtpproto.grammar as grammar
 from smtpproto.addresses import check_forward_path, check_reverse_path, split_path
 from smtpproto.errors import LocalProtocolError
-from smtpproto.grammar import BadSyntax, ascii_upper, require, shown
+from smtpproto.grammar import BadSyntax, ascii_upper, require, shown, strict_base64
 from smtpproto.parameters import MAIL_PARAMETERS, RCPT_PARAMETERS, parse_parameters, xtext_decode
 
 from .auth import Auth, AuthResponse
@@ -71,14 +69,14 @@ def parse_auth_response(line: bytes) -> AuthResponse:
     """The answer to a 334, from a line without its CRLF.  Raises BadSyntax.  RFC 4954 section 4."""
     if len(line) + 2 > AUTH_LINE:
         raise BadSyntax(500, "5.5.6", "Line too long")
-    return AuthResponse(None if line == b"*" else _decode_base64(line))
+    return AuthResponse(None if line == b"*" else _decoded(line.decode("ascii", "replace")))
 
 
-def _decode_base64(text: bytes) -> bytes:
-    try:
-        return a2b_base64(text, strict_mode=True)
-    except Base64Error:
-        raise BadSyntax(501, "5.5.2", "Cannot decode base64") from None
+def _decoded(text: str) -> bytes:
+    octets = strict_base64(text)
+    if octets is None:
+        raise BadSyntax(501, "5.5.2", "Cannot decode base64")
+    return octets
 
 
 def _bare(cls: Callable[[], Command]) -> _Parse:
@@ -114,7 +112,7 @@ def _parse_auth(text: str, lenient: bool) -> Command:
     mechanism, space, response = text.partition(" ")
     if not space:
         return Auth(mechanism)
-    return Auth(mechanism, b"" if response == "=" else _decode_base64(response.encode()))
+    return Auth(mechanism, b"" if response == "=" else _decoded(response))
 
 
 def _parse_mail(text: str, lenient: bool) -> Command:

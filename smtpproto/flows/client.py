@@ -23,6 +23,7 @@ from smtpproto.events import NEED_DATA, PAUSED, ConnectionClosed, Event, Pause, 
 from smtpproto.failures import AuthenticationFailed, ConnectFailed, Stage, timed_out
 from smtpproto.options import Security
 from smtpproto.replies import Reply
+from smtpproto.sasl import NO_BINDINGS
 
 from .effects import Close, Dial, Flow, Receive, Send, StartTls, Watcher, ending, ignore
 
@@ -47,7 +48,7 @@ def _connect(connector: Connector, watch: Watcher) -> Flow[Connected]:
         connector.client_name = str(literal)
     if target.security is Security.IMPLICIT:
         connector.stage = Stage.TLS
-        yield StartTls(target.host_name, timeouts.tls)
+        connector.connection.channel_bindings = (yield StartTls(target.host_name, timeouts.tls)) or NO_BINDINGS
     connector.stage = Stage.GREETING
     continued = False
     while True:
@@ -67,14 +68,17 @@ def _connect(connector: Connector, watch: Watcher) -> Flow[Connected]:
 
 def _negotiate(connector: Connector) -> Flow[None]:
     try:
-        yield StartTls(connector.target.host_name, connector.deadline)
+        bindings = yield StartTls(connector.target.host_name, connector.deadline)
     except NotTls as error:
         # The same as octets that came together with the 220: only the packets fell otherwise.
         raise RemoteProtocolError("plaintext where TLS is due (RFC 3207 section 4)") from error
     connector.tls_established()
+    connector.connection.channel_bindings = bindings or NO_BINDINGS
 
 
 def _connect_failed(connector: Connector, error: TransportError | RemoteProtocolError) -> ConnectFailed:
+    if connector.problem is not None:
+        return connector.problem
     stage = connector.stage
     if isinstance(error, RemoteProtocolError):
         message, code = f"the server does not keep to the protocol: {error}", ErrorCode.PROTOCOL_ERROR
@@ -172,16 +176,28 @@ def _closed_by_peer(command: Command, last_reply: Reply | None) -> TransportErro
 def authenticate(connection: ClientConnection, authenticator: Authenticator, watch: Watcher = ignore) -> Flow[Reply]:
     """Authenticate; returns the reply that confirms it.
 
-    Raises `AuthenticationFailed` where it is refused, `RemoteProtocolError` and `TransportError`.
+    Raises `AuthenticationFailed` where it is refused, `RemoteProtocolError` and `TransportError`.  With a server that
+    claims success and could not prove itself (SERVER_NOT_AUTHENTIC) the connection is closed: it may be anyone.
     """
     command = authenticator.start()
     while True:
-        event = yield from _exchange(connection, command, watch)
+        try:
+            event = yield from _exchange(connection, command, watch)
+        except (TransportError, RemoteProtocolError) as error:
+            if authenticator.problem is None:
+                raise
+            yield from ending(Close())
+            raise authenticator.problem from error
         if isinstance(event, ServiceClosing):
-            raise AuthenticationFailed(
+            raise authenticator.problem or AuthenticationFailed(
                 "the server is closing the connection", ErrorCode.SERVICE_NOT_AVAILABLE, event.reply
             )
-        answer = authenticator.respond(event)
+        try:
+            answer = authenticator.respond(event)
+        except AuthenticationFailed as failure:
+            if failure.code is ErrorCode.SERVER_NOT_AUTHENTIC:
+                yield from ending(Close())
+            raise
         if answer is None:
             return event.reply
         command = answer

@@ -6,9 +6,11 @@ A flow is a generator.  It yields what it needs, an effect, and whoever runs it 
     ``Dial(host, port, path)``         make the connection; the answer is an `AddressLiteral` of this end, or None
     ``Send(data)``                     write all of it
     ``Receive()``                      the answer is what came, ``b""`` at the end of the stream
-    ``StartTls(host_name)``            negotiate TLS, and check the certificate for that name (a client)
+    ``StartTls(host_name)``            negotiate TLS, and check the certificate for that name (a client); the answer
+                                       is a mapping of its channel bindings, or None
     ``Ask(subject)``                   ask the program; the answer is what it says
     ``Next(source)``                   the answer is the next item of the program's iterator, or None at its end
+    ``Wait(timeout)``                  let this time pass
     ``Close()``                        close the connection; it may be closed already
     =================================  ==========================================================================
 
@@ -26,7 +28,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from smtpproto.errors import LocalProtocolError, SmtpError, TransportError
 from smtpproto.events import Event
-from smtpproto.sasl import Verify
+from smtpproto.sasl import Question
 from smtpproto.values import Value, set_field
 
 T = TypeVar("T")
@@ -95,7 +97,11 @@ class Receive(Effect):
 
 
 class StartTls(Effect):
-    """Negotiate TLS.  A client checks the certificate for ``host_name``, which is None at a server."""
+    """Negotiate TLS.  A client checks the certificate for ``host_name``, which is None at a server.
+
+    The answer may be a mapping of channel bindings by name, for mechanisms such as SCRAM-SHA-256-PLUS (see
+    `Connection.channel_bindings`); None: there are none.
+    """
 
     __slots__ = ("host_name",)
     __match_args__ = ("timeout", "host_name")
@@ -106,14 +112,23 @@ class StartTls(Effect):
         set_field(self, "host_name", host_name)
 
 
+class Wait(Effect):
+    """Let the time pass, whatever the peer does.  What it sends meanwhile is received after it."""
+
+    __slots__ = ()
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(timeout)
+
+
 class Ask(Effect):
     """What does the program say to this?"""
 
     __slots__ = ("subject",)
     __match_args__ = ("timeout", "subject")
-    subject: Event | Verify
+    subject: Event | Question
 
-    def __init__(self, subject: Event | Verify) -> None:
+    def __init__(self, subject: Event | Question) -> None:
         super().__init__(None)
         set_field(self, "subject", subject)
 

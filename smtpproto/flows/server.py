@@ -19,32 +19,50 @@ from smtpproto.events import (
     Pause,
 )
 from smtpproto.replies import Reply
-from smtpproto.sasl import Challenge, Identity, SaslError, ServerMechanism, Verify
+from smtpproto.sasl import (
+    NO_BINDINGS,
+    Challenge,
+    FindPassword,
+    Identity,
+    Question,
+    SaslError,
+    ServerAnswer,
+    ServerMechanism,
+    Verify,
+)
+from smtpproto.server_auth import as_looked_up
 from smtpproto.service import ServiceSession
 from smtpproto.states import CLOSED, FAILED
 
-from .effects import Ask, Close, Flow, Receive, Send, ShutDown, StartTls, Watcher, ending, ignore
+from .effects import Ask, Close, Flow, Receive, Send, ShutDown, StartTls, Wait, Watcher, ending, ignore
 
 _GATHERED = 65536
 """Octets of replies that are gathered at most: many short commands in one read must not make us keep all answers."""
 
 _SHUTTING_DOWN = Reply(421, "4.3.2 the service is shutting down")
+_TOO_MANY_FAILURES = Reply(421, "4.7.0 too many failed authentications")
 _TOO_MANY_ERRORS = Reply(421, "4.7.0 too many errors")
 _TIMED_OUT = Reply(421, "4.4.2 waited too long, closing")
 _INTERNAL_ERROR = Reply(421, "4.3.0 internal error, closing")
 _AUTHENTICATED = Reply(235, "2.7.0 authentication succeeded")
+_WRONG = 535
+"""What is told later than it is known.  RFC 4954 section 6."""
 _CANCELLED = Reply(501, "5.7.0 authentication cancelled")
 
 
-def serve(session: ServiceSession, watch: Watcher = ignore) -> Flow[None]:
+def serve(session: ServiceSession, watch: Watcher = ignore, *, implicit_tls: bool = False) -> Flow[None]:
     """Serve one client, from the greeting to the end.
+
+    With ``implicit_tls`` TLS is negotiated before anything else (RFC 8314 section 3.3); the session is one with
+    ``secure=True`` then.  A client with which that fails hears nothing.
 
     The program is asked about every command but AUTH, every `BadCommand` and piece of content, and answers with a
     `Reply`, or None for the default; the greeting is the answer to `Connect`.  A reply to a piece of content refuses
     the content, and the program is not asked about the rest of it.  In LMTP the end of the content may be answered with
     a sequence of replies, one for each accepted recipient, in order (RFC 2033 section 4.2).  It is asked about an
-    `EarlyTalker` before the greeting is sent: a reply takes its place, and None lets it go.  It is asked to `Verify`
-    passwords, and answers True or False, or a `Reply` that refuses for another reason; None is False.
+    `EarlyTalker` before the greeting is sent: a reply takes its place, and None lets it go.  It is asked each
+    `Question` of a mechanism, such as to `Verify` a password, and answers what the question says, or a `Reply` that
+    refuses for another reason; None leaves it to the `ServerAuth` of the service.
 
     Raises `LocalProtocolError` where the program answers what the protocol has no place for, and whatever is thrown in
     where it is asked; the client is told 421.
@@ -52,6 +70,8 @@ def serve(session: ServiceSession, watch: Watcher = ignore) -> Flow[None]:
     server = _Server(session, watch)
     failure: Exception | None = None
     try:
+        if implicit_tls:
+            yield from server.negotiate(session.service.timeouts.tls)
         yield from server.run()
     except ShutDown:
         yield from server.leave(_SHUTTING_DOWN)
@@ -96,6 +116,12 @@ class _Server:
             else:
                 self.speechless = True  # StartTlsReady; what was gathered is flushed before the handshake
         yield from self._flush()
+
+    def negotiate(self, timeout: float | None) -> Flow[None]:
+        """Begin TLS, before the greeting."""
+        self.speechless = True
+        self.connection.channel_bindings = (yield StartTls(None, timeout)) or NO_BINDINGS
+        self.speechless = False
 
     def leave(self, reply: Reply) -> Flow[None]:
         """Say a last word, if the client can hear it."""
@@ -145,8 +171,7 @@ class _Server:
                 continued = True
             elif event is PAUSED:
                 yield from self._flush()
-                yield StartTls(None, connection.deadline)
-                self.session.tls_established()
+                self.session.tls_established((yield StartTls(None, connection.deadline)) or NO_BINDINGS)
                 self.speechless = False
                 continued = False
             else:
@@ -180,8 +205,8 @@ class _Server:
             if reply is None:
                 reply = yield Ask(event)
             self._conclude(event, reply)
-        if session.has_erred_too_often and self.connection.state is not CLOSED:
-            self._send(_TOO_MANY_ERRORS)
+        if session.has_erred_too_often:
+            self._part(_TOO_MANY_ERRORS)
 
     def _refusal(self, event: CommandReceived | BadCommand) -> Reply | None:
         """What the policy, or the program about the content before, has said already."""
@@ -244,27 +269,48 @@ class _Server:
         try:
             identity = yield from self._exchange(auth, mechanism)
         except SaslError as error:
-            session.errors += 1
-            self._send(Reply(error.code, f"{error.status} {error}"), auth)
+            yield from self._refuse(auth, Reply(error.code, f"{error.status} {error}"))
         except _Refused as refused:
-            session.errors += 1
-            self._send(refused.reply, auth)
+            yield from self._refuse(auth, refused.reply)
         else:
-            self._send(_AUTHENTICATED, auth)
             session.identity = identity
+            self._send(_AUTHENTICATED, auth)
+
+    def _refuse(self, auth: Auth, reply: Reply) -> Flow[None]:
+        """An attempt that failed: it costs time, and there are not many of them."""
+        session = self.session
+        session.auth_failed(reply)
+        delay = 0.0 if session.service.auth is None else session.service.auth.failure_delay
+        if delay and reply.code == _WRONG:
+            yield from self._flush()
+            yield Wait(delay)
+        self._send(reply, auth)
+        if session.has_failed_too_often:
+            self._part(_TOO_MANY_FAILURES)
+
+    def _part(self, reply: Reply) -> None:
+        """Tell the client that it was too much, unless it was told already."""
+        if self.connection.state is not CLOSED:
+            self._send(reply)
 
     def _exchange(self, auth: Auth, mechanism: ServerMechanism) -> Flow[Identity]:
         exchange = mechanism.exchange(auth.initial_response)
+        looked_up = False  # the name that the client wrote, by `ServerAuth` and not by the program
         try:
             step = next(exchange)
             while True:
+                answer: ServerAnswer
                 if isinstance(step, Challenge):
-                    step = exchange.send((yield from self._response_to(step)))
+                    answer = yield from self._response_to(step)
                 else:
-                    step = exchange.send((yield from self._verdict_on(step)))
+                    answer = yield from self._verdict_on(step)
+                    if answer is None:
+                        answer = self.session.answer(step)
+                        looked_up = isinstance(step, Verify | FindPassword)
+                step = exchange.send(answer)
         except StopIteration as stop:
             identity: Identity = stop.value
-            return identity
+            return as_looked_up(identity) if looked_up else identity
         finally:
             exchange.close()
 
@@ -279,11 +325,11 @@ class _Server:
             return event.command.response
         raise TransportError("the client closed the connection while it authenticated", ErrorCode.CLOSED_BY_PEER)
 
-    def _verdict_on(self, question: Verify) -> Flow[bool]:
-        verdict: bool | Reply | None = yield Ask(question)
+    def _verdict_on(self, question: Question) -> Flow[ServerAnswer]:
+        verdict: ServerAnswer | Reply = yield Ask(question)
         if isinstance(verdict, Reply):
-            raise _Refused(_checked_refusal(verdict, "Verify"))
-        return False if verdict is None else verdict
+            raise _Refused(_checked_refusal(verdict, type(question).__name__))
+        return verdict
 
 
 def _checked_refusal(answer: object, what: str) -> Reply:

@@ -5,14 +5,15 @@ How an exchange is run is told in `smtpproto.sasl.base`.
 
 from __future__ import annotations
 
+from .anonymous import (
+    AnonymousClient,
+    AnonymousServer,
+)
 from .base import (
-    CLIENT_MECHANISMS,
-    SERVER_MECHANISMS,
+    ERROR_LENGTH,
     AuthenticationRefused,
     Challenge,
-    Choice,
     ClientExchange,
-    ClientFactory,
     ClientMechanism,
     Credentials,
     Identity,
@@ -20,43 +21,111 @@ from .base import (
     SaslError,
     ServerAnswer,
     ServerExchange,
-    ServerFactory,
     ServerMechanism,
     ServerNotAuthentic,
     ServerStep,
-    Verify,
-    choose,
     error_of,
 )
-from .login import LoginClient, LoginServer
-from .plain import PlainClient, PlainServer
-from .xoauth2 import XOAuth2Client
-
-# A token comes first: it is good for less, and for less long, than a password.
-CLIENT_MECHANISMS["XOAUTH2"] = XOAuth2Client.suiting
-CLIENT_MECHANISMS["PLAIN"] = PlainClient.suiting
-CLIENT_MECHANISMS["LOGIN"] = LoginClient.suiting
-
-SERVER_MECHANISMS["PLAIN"] = PlainServer
-SERVER_MECHANISMS["LOGIN"] = LoginServer
+from .choice import (
+    CLIENT_MECHANISMS,
+    NO_BINDINGS,
+    SERVER_MECHANISMS,
+    Bindable,
+    Choice,
+    ClientFactory,
+    ServerFactory,
+    bound,
+    choose,
+)
+from .cram_md5 import (
+    CramMd5Client,
+    CramMd5Server,
+)
+from .credential import (
+    ScramCredential,
+)
+from .external import (
+    ExternalClient,
+    ExternalServer,
+)
+from .login import (
+    LoginClient,
+    LoginServer,
+)
+from .oauthbearer import (
+    OAuthBearerClient,
+    OAuthBearerServer,
+)
+from .plain import (
+    PlainClient,
+    PlainServer,
+)
+from .prep import (
+    Prohibited,
+    saslprep,
+)
+from .questions import (
+    Authorize,
+    FindCredential,
+    FindPassword,
+    Question,
+    Verify,
+    VerifyAnonymous,
+    VerifyExternal,
+    VerifyToken,
+)
+from .registry import (
+    MECHANISMS,
+    Description,
+    usable,
+)
+from .scram import (
+    ScramClient,
+    ScramServer,
+)
+from .xoauth2 import (
+    XOAuth2Client,
+    XOAuth2Server,
+)
 
 __all__ = [
     "CLIENT_MECHANISMS",
+    "ERROR_LENGTH",
+    "MECHANISMS",
+    "NO_BINDINGS",
     "SERVER_MECHANISMS",
+    "AnonymousClient",
+    "AnonymousServer",
     "AuthenticationRefused",
+    "Authorize",
+    "Bindable",
     "Challenge",
     "Choice",
     "ClientExchange",
     "ClientFactory",
     "ClientMechanism",
+    "CramMd5Client",
+    "CramMd5Server",
     "Credentials",
+    "Description",
+    "ExternalClient",
+    "ExternalServer",
+    "FindCredential",
+    "FindPassword",
     "Identity",
     "LoginClient",
     "LoginServer",
     "MechanismError",
+    "OAuthBearerClient",
+    "OAuthBearerServer",
     "PlainClient",
     "PlainServer",
+    "Prohibited",
+    "Question",
     "SaslError",
+    "ScramClient",
+    "ScramCredential",
+    "ScramServer",
     "ServerAnswer",
     "ServerExchange",
     "ServerFactory",
@@ -64,7 +133,14 @@ __all__ = [
     "ServerNotAuthentic",
     "ServerStep",
     "Verify",
+    "VerifyAnonymous",
+    "VerifyExternal",
+    "VerifyToken",
     "XOAuth2Client",
+    "XOAuth2Server",
+    "bound",
     "choose",
     "error_of",
+    "saslprep",
+    "usable",
 ]

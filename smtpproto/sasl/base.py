@@ -1,4 +1,4 @@
-"""What every SASL mechanism is made of, and how one is chosen.  RFC 4422, RFC 4954.
+"""What every SASL mechanism is made of.  RFC 4422, RFC 4954.
 
 An exchange is a generator, one for each attempt, that whoever runs it (the driver) advances by one message at a time.
 It knows neither SMTP nor base64 nor I/O, so the same mechanism serves every driver, and a new one is a class of a few
@@ -13,28 +13,39 @@ At the client it yields what it wants to say and is sent what the server answere
   success came too early or without the proof that the mechanism wants;
 * a refusal (4yz, 5yz) ends the exchange without telling the generator: the driver closes it.
 
-The driver may hold an initial response back and give it as the answer to an empty 334 instead (RFC 4954 section 4).
-The generator cannot see that, so a 235 that comes before its initial response went out is the driver's to refuse.
+The driver may hold an initial response back and give it as the answer to an empty 334 instead (RFC 4954 section 4), and
+gives it again where one comes although it was sent.  The generator cannot see that, so a 235 that comes before its
+initial response went out is the driver's to refuse.
 
-At the server it yields `Challenge`, and is sent the octets of the response, or `Verify`, a question to the program,
-which may take its time to answer; it returns the `Identity` that was authenticated, or raises `AuthenticationRefused`
-or `MechanismError`.
+At the server it yields `Challenge`, and is sent the octets of the response, or a question to the program (`Verify` and
+its kin), which may take its time to answer; it returns the `Identity` that was authenticated, or raises
+`AuthenticationRefused` or `MechanismError`.
+
+A mechanism that can be bound to the TLS channel (SCRAM and its -PLUS) has a method ``bound``, on either side: whoever
+chooses or offers mechanisms hands it the channel bindings of the connection and what the server offers, and uses what
+it returns instead of it (see `smtpproto.sasl.choice.Bindable`).
 """
 
 from __future__ import annotations
 
-import binascii
 import re
-from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
-from smtpproto.errors import ErrorCode, LocalProtocolError, SmtpError
+from smtpproto.errors import LocalProtocolError, SmtpError
+from smtpproto.grammar import base64
 from smtpproto.values import Value, set_field
 
-MECHANISM_NAME = re.compile(r"[A-Z0-9_-]{1,20}")
-"""RFC 4422 section 3.1: ``sasl-mech = 1*20mech-char``, ``mech-char = UPPER-ALPHA / DIGIT / HYPHEN / UNDERSCORE``."""
+from .questions import Question, Verify
 
-_NAMES_SHOWN = 16
+if TYPE_CHECKING:
+    from .credential import ScramCredential
+
+_T = TypeVar("_T")
+
+ERROR_LENGTH: Final = 1024
+"""Characters that are kept of what a server says about its refusal; Google says some 70."""
+
 _NOT_IN_TEXT = re.compile("[\0\ud800-\udfff]")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
@@ -124,28 +135,7 @@ class Challenge(Value):
     def __init__(self, data: bytes | None, text: str | None = None) -> None:
         """Without ``text``, it is the base64 of ``data``."""
         set_field(self, "data", data)
-        set_field(self, "text", binascii.b2a_base64(data or b"", newline=False).decode() if text is None else text)
-
-
-class Verify(Value):
-    """Asked of a server's program: is this the user's password, and may the user act as this identity?
-
-    The answer is True, or False where either does not hold.
-    """
-
-    __slots__ = ("username", "password", "authorization_id")
-    __match_args__ = ("username", "password", "authorization_id")
-    _secret = frozenset({"password"})
-
-    username: str
-    password: str
-    authorization_id: str
-    """Empty: the user's own."""
-
-    def __init__(self, username: str, password: str, authorization_id: str = "") -> None:
-        set_field(self, "username", username)
-        set_field(self, "password", password)
-        set_field(self, "authorization_id", authorization_id)
+        set_field(self, "text", base64(data or b"") if text is None else text)
 
 
 class Identity(Value):
@@ -167,9 +157,9 @@ class Identity(Value):
 ClientExchange: TypeAlias = Generator[bytes | None, Challenge | None, None]
 """The client's side of one attempt: yields responses, is sent challenges, and ``None`` on success."""
 
-ServerStep: TypeAlias = Challenge | Verify
-ServerAnswer: TypeAlias = bytes | bool
-"""The client's decoded response to a `Challenge`; the program's answer to `Verify`."""
+ServerStep: TypeAlias = Challenge | Question
+ServerAnswer: TypeAlias = "bytes | bool | str | ScramCredential | None"
+"""The client's decoded response to a `Challenge`; the program's answer to a `Question`."""
 ServerExchange: TypeAlias = Generator[ServerStep, ServerAnswer, Identity]
 """The server's side of one attempt."""
 
@@ -178,7 +168,9 @@ class ClientMechanism(Protocol):
     """The client's side of a mechanism, ready for any number of attempts.
 
     One that learns why the server refused it keeps that in an attribute ``error`` (see `error_of`), and then serves
-    one connection at a time.
+    one connection at a time.  One that knows no secret says so with an attribute ``has_secret`` that is False: what
+    has one is never tried where TLS was wanted and is not there, even if it does not expose it.  One in which the server
+    proves that it knows the secret says so with ``proves_server``: nothing weaker is tried once it has begun.
     """
 
     @property
@@ -214,103 +206,21 @@ class ServerMechanism(Protocol):
         ...
 
 
-ClientFactory: TypeAlias = Callable[[Credentials], ClientMechanism | None]
-"""Makes a mechanism, or returns ``None`` where the credentials are not of its kind."""
-ServerFactory: TypeAlias = Callable[[], ServerMechanism]
-
-# The mechanisms import this room, so the package, which knows them all, fills these two.
-CLIENT_MECHANISMS: dict[str, ClientFactory] = {}
-"""Every mechanism that a client has, the one to be preferred first."""
-SERVER_MECHANISMS: dict[str, ServerFactory] = {}
-"""Every mechanism that a server has, in the order in which it offers them."""
-
-
-class Choice(Value):
-    """What `choose` found."""
-
-    __slots__ = ("candidates", "why", "message")
-    __match_args__ = ("candidates", "why", "message")
-
-    candidates: tuple[ClientMechanism, ...]
-    """In the order in which to try them."""
-    why: ErrorCode
-    """SUCCESS where there are candidates; else AUTHENTICATION_NOT_OFFERED, NO_COMMON_MECHANISM or
-    PLAINTEXT_AUTHENTICATION_FORBIDDEN."""
-    message: str
-    """The same as a sentence, for people; empty where there are candidates."""
-
-    def __init__(self, candidates: tuple[ClientMechanism, ...], why: ErrorCode, message: str = "") -> None:
-        set_field(self, "candidates", candidates)
-        set_field(self, "why", why)
-        set_field(self, "message", message)
-
-
-def choose(
-    offered: Iterable[str],
-    credentials: Credentials | None,
-    *,
-    secure: bool,
-    allow_plaintext: bool,
-    mechanisms: Sequence[str | ClientMechanism] | None = None,
-) -> Choice:
-    """The mechanisms that the server offers, the credentials suit and the connection allows, best first.
-
-    ``offered`` is what the EHLO reply named; ``secure``: TLS protects the connection.  ``mechanisms`` narrows and
-    orders: names of `CLIENT_MECHANISMS`, or mechanisms of the program's own, which need no ``credentials``.  Raises
-    `LocalProtocolError` for a name that is not known.
-    """
-    wanted = _wanted(credentials, CLIENT_MECHANISMS if mechanisms is None else mechanisms)
-    offers = list(dict.fromkeys(name.upper() for name in offered))
-    if not offers:
-        hint = "" if secure else "; many do only under TLS"
-        return Choice((), ErrorCode.AUTHENTICATION_NOT_OFFERED, f"the server offers no authentication{hint}")
-    common = {name: mechanism for name, mechanism in wanted.items() if name in offers}
-    if not common:
-        mine = _listed(wanted) or "none: the credentials suit none, or are missing"
-        return Choice(
-            (),
-            ErrorCode.NO_COMMON_MECHANISM,
-            f"no mechanism is common to both sides: the server offers {_listed(offers) or 'none that is valid'}, "
-            f"the client can use {mine}",
-        )
-    allowed = tuple(each for each in common.values() if secure or allow_plaintext or not each.exposes_secret)
-    if not allowed:
-        return Choice(
-            (),
-            ErrorCode.PLAINTEXT_AUTHENTICATION_FORBIDDEN,
-            f"{_listed(common)} would expose the secret, because TLS does not protect the connection: use TLS, or "
-            "allow authentication in plaintext",
-        )
-    return Choice(allowed, ErrorCode.SUCCESS)
-
-
-def _wanted(credentials: Credentials | None, mechanisms: Iterable[str | ClientMechanism]) -> dict[str, ClientMechanism]:
-    if isinstance(mechanisms, str):
-        raise LocalProtocolError("mechanisms is a str: give a list of names")
-    wanted: dict[str, ClientMechanism] = {}
-    for entry in mechanisms:
-        mechanism = _made(entry, credentials) if isinstance(entry, str) else entry
-        if mechanism is not None:
-            wanted.setdefault(mechanism.name.upper(), mechanism)
-    return wanted
-
-
-def _made(name: str, credentials: Credentials | None) -> ClientMechanism | None:
-    factory = CLIENT_MECHANISMS.get(name.upper())
-    if factory is None:
-        raise LocalProtocolError(f"no mechanism is named {name!r}: there are {_listed(CLIENT_MECHANISMS)}")
-    return None if credentials is None else factory(credentials)
-
-
-def _listed(names: Iterable[str]) -> str:
-    """For a sentence: what a server offers may be anything, and any amount of it."""
-    return ", ".join([name for name in names if MECHANISM_NAME.fullmatch(name)][:_NAMES_SHOWN])
-
-
 def error_of(mechanism: ClientMechanism) -> str | None:
     """What the server said within the last exchange about why it refuses, where the mechanism provides for that."""
     error: object = getattr(mechanism, "error", None)
     return error if isinstance(error, str) else None
+
+
+def readable(refusal: Challenge) -> str:
+    """What a server says in a challenge that is a refusal already, cut short where it says too much.
+
+    It ends up in logs and on terminals, so what does not print becomes a space.  That leaves JSON what it is.
+    """
+    text = refusal.text
+    if refusal.data is not None:
+        text = refusal.data[: 4 * ERROR_LENGTH].decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else " " for char in text[:ERROR_LENGTH]).strip()
 
 
 # What follows is for mechanisms.  It never lets a UnicodeError be raised, because that would hold the secret.
@@ -353,6 +263,17 @@ def premature_success(mechanism: ClientMechanism) -> ServerNotAuthentic:
     return ServerNotAuthentic(f"the server reported success before the {mechanism.name} exchange was complete")
 
 
+def one_message(message: bytes) -> ClientExchange:
+    """For a client that says one thing.
+
+    Some servers answer an initial response with a challenge of any text, be it base64 or not, and want it again.  They
+    get it again, once; an empty challenge is not for this side, because the driver has answered one already.
+    """
+    challenge = yield message
+    if challenge is not None and challenge.data != b"":
+        yield message
+
+
 def ask_client(challenge: bytes) -> Generator[ServerStep, ServerAnswer, bytes]:
     """Send a challenge and return the response to it."""
     response = yield Challenge(challenge)
@@ -370,3 +291,15 @@ def ask_program(question: Verify) -> ServerExchange:
     if not answer:
         raise AuthenticationRefused
     return Identity(question.username, question.authorization_id)
+
+
+def ask(question: Question, kind: type[_T]) -> Generator[ServerStep, ServerAnswer, _T | None]:
+    """Return what the program answers, which must be of this kind, or ``None`` where that is a no."""
+    answer = yield question
+    if answer is None or answer is False:
+        return None
+    if not isinstance(answer, kind):
+        raise LocalProtocolError(
+            f"{type(question).__name__} was answered with {type(answer).__name__}: it must be {kind.__name__} or None"
+        )
+    return answer

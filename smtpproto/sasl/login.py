@@ -2,7 +2,10 @@
 
 It was never a standard; draft-murchison-sasl-login describes what is in use.  What the prompts say differs from
 server to server, and none can be relied on, so the client answers the first with the username and the second with the
-password, whatever they say, be it base64 or not.
+password, whatever they say, be it base64 or not.  A server asks for the password first only where the username came
+with AUTH, which many clients do and ours does not: what ours answers first is the username, always.
+
+No charset was ever agreed on: it is UTF-8, on both sides.
 """
 
 from __future__ import annotations
@@ -13,12 +16,12 @@ from .base import (
     ClientExchange,
     Credentials,
     ServerExchange,
-    Verify,
     ask_client,
     ask_program,
     premature_success,
     required_text,
 )
+from .questions import Verify
 
 
 class LoginClient(Value):

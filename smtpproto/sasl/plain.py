@@ -9,12 +9,13 @@ from .base import (
     Credentials,
     MechanismError,
     ServerExchange,
-    Verify,
     ask_client,
     ask_program,
     decoded_text,
+    one_message,
     required_text,
 )
+from .questions import Verify
 
 
 class PlainClient(Value):
@@ -45,9 +46,9 @@ class PlainClient(Value):
         return cls(credentials.username, credentials.password, credentials.authorization_id)
 
     def exchange(self) -> ClientExchange:
-        """One message, and nothing to say after it."""
+        """One message, given once more to a server that asks for it again."""
         # message = [authzid] UTF8NUL authcid UTF8NUL passwd
-        yield f"{self.authorization_id}\0{self.username}\0{self.password}".encode()
+        yield from one_message(f"{self.authorization_id}\0{self.username}\0{self.password}".encode())
 
 
 class PlainServer:

@@ -6,17 +6,29 @@ https://developers.google.com/workspace/gmail/imap/xoauth2-protocol
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from smtpproto.errors import LocalProtocolError
 
-from .base import Challenge, ClientExchange, Credentials, MechanismError, checked_text, checked_token
+from .base import (
+    ClientExchange,
+    Credentials,
+    MechanismError,
+    ServerExchange,
+    ask_client,
+    checked_text,
+    checked_token,
+    decoded_text,
+    readable,
+)
+from .oauthbearer import ask_about_token, end_of_refusal, json_of
+from .questions import VerifyToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ERROR_LENGTH = 1024
-"""Characters that are kept of what a server says about its refusal; Google says some 70."""
+_MESSAGE: Final = re.compile(r"user=([^\x01]+)\x01auth=(?i:bearer) +([\x21-\x7e]+)\x01\x01")
 
 
 class XOAuth2Client:
@@ -41,9 +53,10 @@ class XOAuth2Client:
     @classmethod
     def suiting(cls, credentials: Credentials) -> XOAuth2Client | None:
         """The mechanism for these credentials, or ``None``: it wants a username and a token, and to act as no other."""
-        if credentials.token is None or not credentials.username or credentials.authorization_id:
+        username = credentials.username
+        if credentials.token is None or not username or "\x01" in username or credentials.authorization_id:
             return None
-        return cls(credentials.username, credentials.token)
+        return cls(username, credentials.token)
 
     def __repr__(self) -> str:
         return f"XOAuth2Client(username={self._username!r}, token=<redacted>)"
@@ -54,12 +67,29 @@ class XOAuth2Client:
         token = checked_token(self._token()) if callable(self._token) else self._token
         refusal = yield f"user={self._username}\x01auth=Bearer {token}\x01\x01".encode()
         if refusal is not None:
-            self.error = _readable(refusal)
-            if (yield b"") is None:
-                raise MechanismError("the server reported an error, and success after it")
+            self.error = readable(refusal)
+            yield from end_of_refusal(b"")
 
 
-def _readable(refusal: Challenge) -> str:
-    if refusal.data is None:
-        return refusal.text[:ERROR_LENGTH]
-    return refusal.data[: 4 * ERROR_LENGTH].decode("utf-8", "backslashreplace")[:ERROR_LENGTH]
+class XOAuth2Server:
+    """The server's side.
+
+    ``scope`` tells a client that was refused what its token must be good for.  Raises `LocalProtocolError` where it
+    holds what JSON does not take as it is.
+    """
+
+    __slots__ = ("_refusal",)
+
+    name = "XOAUTH2"
+    exposes_secret = True
+
+    def __init__(self, *, scope: str = "") -> None:
+        self._refusal = json_of({"status": "401", "schemes": "bearer", "scope": scope})
+
+    def exchange(self, initial_response: bytes | None = None) -> ServerExchange:
+        """Ask the program about the one message; an empty challenge where it did not come with the command."""
+        message = (yield from ask_client(b"")) if initial_response is None else initial_response
+        match = _MESSAGE.fullmatch(decoded_text("the message", message))
+        if match is None:
+            raise MechanismError("an XOAUTH2 message has a user and a bearer token, each with ^A behind it")
+        return (yield from ask_about_token(VerifyToken(match[2], match[1]), self._refusal))
