@@ -7,6 +7,7 @@ here by hand, one thread a connection.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import select
 import socket
 import ssl
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 import trustme
 
 from smtpproto.errors import ErrorCode, TransportError
-from smtpproto.flows import Ask, Close, Receive, Send, StartTls, serve
-from smtpproto.sasl import Verify
+from smtpproto.flows import Close, Receive, Send, StartTls, serve
+from smtpproto.server_auth import ServerAuth
 from smtpproto.service import Service, ServiceSession
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 NOWHERE = "nowhere.example"
 """The one name under `.example` that is not found."""
-USER, PASSWORD = "user", "password"
+USER, PASSWORD, TOKEN = "user", "password", "a-token"
 IMPLICIT_TLS = frozenset({465, "465", "smtps", "submissions"})
 LOOPBACK = frozenset({None, "localhost", "127.0.0.1", "::1", ""})
 
@@ -37,6 +38,7 @@ LOOPBACK = frozenset({None, "localhost", "127.0.0.1", "::1", ""})
 class ExampleDomain:
     """The servers, while it is entered: one that offers STARTTLS, and one under TLS from the start.
 
+    They know one user, by a password and by a token.
     Their certificate holds the names given; OpenSSL takes no ``*.example``.
     """
 
@@ -46,6 +48,10 @@ class ExampleDomain:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate = authority.issue_cert(*names, "localhost", "127.0.0.1")
         certificate.configure_cert(self.context)  # pyright: ignore[reportUnknownMemberType]
+        # RFC 5929 section 4.1, for certificates that are signed with SHA-256, as those of trustme are.
+        der = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
+        self.channel_bindings = {"tls-server-end-point": hashlib.sha256(der).digest()}
+        self.auth = ServerAuth({USER: PASSWORD}, tokens={TOKEN: USER}, failure_delay=0)
         self.listeners = {secure: socket.create_server(("127.0.0.1", 0)) for secure in (False, True)}
         self.connections: set[socket.socket] = set()
         self.threads: list[threading.Thread] = []
@@ -78,11 +84,9 @@ class ExampleDomain:
                 self.start(self.converse, connection, secure)
 
     def converse(self, stream: socket.socket, secure: bool) -> None:
-        service = Service("mx.example", starttls=not secure, mechanisms=("PLAIN", "LOGIN"))
+        service = Service("mx.example", starttls=not secure, auth=self.auth)
         with contextlib.suppress(OSError):  # the client's errors are its own affair
-            if secure:
-                stream = self.secured(stream)
-            flow = serve(ServiceSession(service, secure=secure))
+            flow = serve(ServiceSession(service, secure=secure), implicit_tls=secure)
             with contextlib.suppress(StopIteration):
                 effect = flow.send(None)
                 while True:
@@ -97,8 +101,7 @@ class ExampleDomain:
                             answer = stream.recv(65536)
                         case StartTls():
                             stream = self.secured(stream)
-                        case Ask(subject=Verify() as question):
-                            answer = (question.username, question.password) == (USER, PASSWORD)
+                            answer = self.channel_bindings
                         case Close():
                             stream.close()
                         case _:

@@ -591,6 +591,8 @@ def bad(line: bytes, *, lenient: bool = False, fatal: bool = False) -> tuple[int
         (b"AUTH PLAIN *", (501, "5.5.2")),
         (b"AUTH PLAIN a", (501, "5.5.2")),
         (b"AUTH PLAIN ==", (501, "5.5.2")),
+        (b"AUTH PLAIN QUFB=", (501, "5.5.2")),
+        (b"AUTH PLAIN YR==", (501, "5.5.2")),
         (b"AUTH PLAIN YQ== YQ==", (501, "5.5.2")),
         ("AUTH PLAIN \xe9".encode(), (501, "5.5.2")),
         # Paths.
@@ -737,7 +739,25 @@ def test_auth_responses() -> None:
     assert parse_auth_response(b"") == AuthResponse(b"")
     assert parse_auth_response(b"*") == AuthResponse(None)
     assert parse_auth_response(b"YQ==") == AuthResponse(b"a")
-    for line in (b"=", b"YQ", b"YQ=", b"Y Q==", b" YQ==", b"YQ== ", b"**", b"YQ==YQ==", b"\xff", b"-_=="):
+    for line in (
+        b"=",
+        b"YQ",
+        b"YQ=",
+        b"Y Q==",
+        b" YQ==",
+        b"YQ== ",
+        b"**",
+        b"YQ==YQ==",
+        b"\xff",
+        b"-_==",
+        b"YR==",
+        b"YWI=YQ==",
+        b"QUFB=",
+        b"QUFB==",
+        b"YQ===",
+        b"====",
+        "YQ\xbd\xbd".encode(),
+    ):
         with pytest.raises(BadSyntax, match=r"501 5\.5\.2"):
             parse_auth_response(line)
 

@@ -37,6 +37,7 @@ from smtpproto.events import (
 )
 from smtpproto.extensions import NO_EXTENSIONS, Extensions
 from smtpproto.failures import AuthenticationFailed, ConnectFailed, Stage
+from smtpproto.grammar import base64, strict_base64
 from smtpproto.limits import Limits, Timeouts
 from smtpproto.options import SERVICES, ConnectOptions, Option, Security, Target
 from smtpproto.replies import Reply
@@ -276,13 +277,15 @@ class Own:
         {"username": "", "password": SECRET},
         {"token": "t", "password": SECRET},
         {"authorization_id": "other"},
+        {"mechanisms": ["ANONYMOUS"], "authorization_id": "other"},
+        {"mechanisms": ["EXTERNAL"], "password": SECRET},
         {"username": "user", "password": ""},
         {"username": "us\0er", "password": SECRET},
         {"username": "user", "password": SECRET + "\0"},
         {"username": "user", "password": SECRET + "\ud800"},
         {"username": "user", "token": "two words"},
-        {"username": "us\x01er", "token": "t"},
         {"mechanisms": ["NONESUCH"]},
+        {"mechanisms": [5]},
         {**USER, "mechanisms": ["PLAIN", "NONESUCH"]},
         {"timeout": -1},
         {"timeout": float("nan")},
@@ -306,6 +309,7 @@ def test_contradictions_are_refused_with_a_sentence(fields: dict[str, Any]) -> N
         {**USER, "mechanisms": ["login", "PLAIN"]},
         {"mechanisms": [Own(b"")], "authenticate": True},
         {"token": "t", "authorization_id": "other"},
+        {"mechanisms": ["external"], "authorization_id": "other"},
         {**USER, "authorization_id": "other"},
         {"username": "user"},
     ],
@@ -1131,7 +1135,8 @@ def test_auth_needed_where_it_is_due(fields: dict[str, Any], why: AuthReason) ->
     assert play.kinds == [Greeting, EhloReply, AuthNeeded, Connected]
     hello = Lhlo("me.example") if "lmtp" in fields else Ehlo("me.example")
     reply = Reply(250, ("mx.example", "AUTH PLAIN login"))
-    assert play.events[2] == AuthNeeded(hello, reply, ("PLAIN", "LOGIN"), why)
+    usable = ("PLAIN", "LOGIN") if play.connector.connection.secure else ()
+    assert play.events[2] == AuthNeeded(hello, reply, ("PLAIN", "LOGIN"), why, usable)
     # It says so, and does nothing: authenticating is up to the program.
     assert len(play.sent) == 1
     play.connected()
@@ -1231,6 +1236,118 @@ def test_the_server_ignores_the_initial_response_and_asks_for_it() -> None:
     play.connected()
     play = secured(b"334\r\n", b"235 ok\r\n")
     play.connected()
+
+
+@pytest.mark.rfc("4954", "4")
+def test_initial_response_is_an_option() -> None:
+    assert ConnectOptions().initial_response
+    play = secured(b"334 \r\n", b"235 ok\r\n", initial_response=False, **USER)
+    assert play.sent == [EHLO, b"AUTH PLAIN\r\n", bytes(AuthResponse(f"\0user\0{SECRET}".encode()))]
+    play.connected()
+
+
+def test_what_can_be_used_is_told_with_what_is_due() -> None:
+    def usable(auth: str, **fields: Any) -> tuple[str, ...]:
+        play = Play(options(**fields), HI, ehlo(auth))
+        needed = play.events[2]
+        assert isinstance(needed, AuthNeeded)
+        return needed.usable
+
+    auth = "AUTH XOAUTH2 PLAIN SCRAM-SHA-256 ANONYMOUS GSSAPI EXTERNAL"
+    assert usable(auth, security=IMPLICIT, **USER) == ("SCRAM-SHA-256", "PLAIN")
+    assert usable(auth, security=NONE, **USER) == ("SCRAM-SHA-256",)
+    assert usable(auth, security=NONE, allow_plaintext_auth=True, **USER) == ("SCRAM-SHA-256", "PLAIN")
+    assert usable(auth, security=OPPORTUNISTIC, **USER) == ()
+    assert usable(auth, security=IMPLICIT, mechanisms=["plain"], **USER) == ("PLAIN",)
+    assert usable(auth, security=IMPLICIT, mechanisms=["ANONYMOUS"]) == ("ANONYMOUS",)
+    assert usable("AUTH GSSAPI", security=IMPLICIT, **USER) == usable("SIZE", security=IMPLICIT, **USER) == ()
+    # Without credentials it is what is known here.
+    assert usable(auth, port=465) == ("SCRAM-SHA-256", "EXTERNAL", "XOAUTH2", "PLAIN", "ANONYMOUS")
+    # And with a user name alone: the secret is still to come.
+    assert usable(auth, port=465, username="user") == usable(auth, port=465)
+    assert usable(auth, port=465, username="user", token="t") == ("XOAUTH2",)
+    assert usable(auth, port=587, security=NONE) == ("SCRAM-SHA-256", "EXTERNAL", "ANONYMOUS")
+
+
+def test_an_authentication_as_the_options_want_it() -> None:
+    play = Play(
+        options(security=IMPLICIT, mechanisms=["LOGIN"], initial_response=False, **USER), HI, ehlo("AUTH PLAIN LOGIN")
+    )
+    connector = play.connector
+    given = connector.options.credentials
+    assert connector.authenticator(given).usable == ("LOGIN",)
+    assert connector.authenticator(given, ["PLAIN", "LOGIN"]).usable == ("PLAIN", "LOGIN")
+    assert connector.authenticator(Credentials("other", "p"), ["PLAIN"]).start() == Auth("PLAIN")
+    with pytest.raises(AuthenticationFailed) as caught:
+        connector.authenticator(None)
+    assert caught.value.code is ErrorCode.NO_COMMON_MECHANISM
+    # No default is that of a program that has no wish: the options of the connection hold.
+    plain = Play(options(security=OPPORTUNISTIC, **USER), HI, ehlo("AUTH CRAM-MD5 PLAIN")).connector
+    with pytest.raises(AuthenticationFailed, match="TLS was wanted"):
+        plain.authenticator(Credentials("other", "p"), ["CRAM-MD5"])
+
+
+SCRAM_CHALLENGE = b"334 " + base64(b"r=short,s=c2FsdA==,i=4096").encode() + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "reply", [b"421 4.3.2 bye\r\n", b"", b"501 cancelled\r\n", b"504 no\r\n", b"235 ok\r\n", b"334 eA==\r\n"]
+)
+def test_what_went_wrong_stays_so_whatever_the_server_says_to_the_cancellation(reply: bytes) -> None:
+    """It cannot make a retryable failure of it, nor let something weaker be tried."""
+    play = secured(SCRAM_CHALLENGE, *filter(None, [reply]), auth="AUTH SCRAM-SHA-256 PLAIN", **USER)
+    assert play.sent[1].startswith(b"AUTH SCRAM-SHA-256 ")
+    assert play.sent[2:] == [b"*\r\n"]
+    play.failed(ErrorCode.PROTOCOL_ERROR, Stage.AUTHENTICATION, None)
+    assert "nonce" in str(play.failure)
+    assert play.connector.problem is play.failure
+
+
+def test_no_problem_without_an_authentication() -> None:
+    assert Play(options(), HI, ehlo("SIZE")).connector.problem is None
+    assert secured(b"235 ok\r\n").connector.problem is None
+
+
+@pytest.mark.rfc("5802", "3")
+@pytest.mark.parametrize("auth", ["AUTH SCRAM-SHA-256 PLAIN", "AUTH PLAIN SCRAM-SHA-1 LOGIN"])
+@pytest.mark.parametrize("challenges", [0, 1])
+def test_success_without_a_proof_is_a_failure_and_nothing_weaker_is_tried(auth: str, challenges: int) -> None:
+    class Lying:
+        """It knows no password, and so cannot sign."""
+
+        def __init__(self) -> None:
+            self.connector = Connector(options(security=IMPLICIT, authenticate=True, **USER), client_name="me.example")
+            self.said = b""
+
+        def says(self, data: bytes) -> None:
+            self.connector.receive_data(data)
+            while not isinstance(self.connector.next_event(), Pause):
+                self.said += self.connector.data_to_send()
+
+    lying = Lying()
+    lying.says(HI)
+    lying.says(ehlo(auth))
+    if challenges:
+        nonce = lying.said.rsplit(b" ", 1)[1]
+        first = strict_base64(nonce.strip().decode())
+        assert first is not None
+        terms = first.rpartition(b"r=")[2].decode() + "more"
+        lying.says(b"334 " + base64(f"r={terms},s=c2FsdA==,i=4096".encode()).encode() + b"\r\n")
+    with pytest.raises(AuthenticationFailed) as caught:
+        lying.says(b"235 welcome\r\n")
+    assert caught.value.code is ErrorCode.SERVER_NOT_AUTHENTIC
+    assert not caught.value.retryable
+    assert b"PLAIN" not in lying.said
+    assert base64(f"\0user\0{SECRET}".encode()).encode() not in lying.said
+
+
+def test_a_challenge_of_a_megabyte_is_beyond_the_limits() -> None:
+    play = secured(b"334 " + b"A" * 1_000_000 + b"\r\n", auth="AUTH SCRAM-SHA-256", **USER)
+    assert isinstance(play.failure, RemoteProtocolError)
+    assert len(str(play.failure)) < 500
+    # As long as a line may be, it is read, and is nothing that is understood.
+    play = secured(b"334 " + b"A" * 10_000 + b"\r\n", b"501 no\r\n", auth="AUTH SCRAM-SHA-256", **USER)
+    play.failed(ErrorCode.PROTOCOL_ERROR, Stage.AUTHENTICATION, None)
 
 
 def test_challenge_without_end_is_cancelled() -> None:

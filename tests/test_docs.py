@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import os
 import re
 import shlex
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from smtpproto import (
+    AuthenticationFailed,
+    ConnectOptions,
+    Connector,
+    ErrorCode,
+    Identity,
+    Service,
+    ServiceSession,
+    flows,
+    testing,
+)
+from smtpproto.sasl import (
+    MECHANISMS,
+    NO_BINDINGS,
+    Challenge,
+    Credentials,
+    Description,
+    ServerExchange,
+    choose,
+)
+from smtpproto.server_auth import ServerAuth
 from tests.docs_server import ExampleDomain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -84,6 +108,7 @@ def example() -> Iterator[ExampleDomain]:
 @pytest.mark.parametrize("chain", list(chains()), ids=lambda chain: str(chain[-1]))
 def test_block(chain: list[Block], example: ExampleDomain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     example.patch(monkeypatch, tmp_path / "etc")
+    stand_in_for_spnego(monkeypatch)
     (tmp_path / "home").mkdir()
     monkeypatch.chdir(tmp_path / "home")
     namespace: dict[str, Any] = {"__name__": "__main__"}
@@ -177,6 +202,134 @@ def run_smtpproto(arguments: list[str], environment: dict[str, str]) -> None:
 
 
 RUNNERS = {"python": run_python, "pycon": run_session, "console": run_commands}
+
+
+# The one package that a page shows and that the tests do not want.
+
+
+class StandIn:
+    """As much of a context of pyspnego as the page needs; it fails on what it does not expect, as that does."""
+
+    def __init__(self, username: str, password: str, *, channel_bindings: bytes | None = None, **options: str) -> None:
+        assert options == {"hostname": "mx.example", "service": "smtp", "protocol": "ntlm"}
+        self.answer = b"%s %s %s" % (username.encode(), password.encode(), channel_bindings or b"unbound")
+        self.complete = False
+
+    def step(self, token: bytes | None = None) -> bytes:
+        if token is None:
+            return b"negotiate"
+        if token != b"challenge":
+            raise struct.error("unpack requires a buffer of 4 bytes")
+        self.complete = True
+        return self.answer
+
+
+def channel_of(*, application_data: bytes) -> bytes:
+    return application_data
+
+
+def stand_in_for_spnego(monkeypatch: pytest.MonkeyPatch) -> None:
+    package, channel = ModuleType("spnego"), ModuleType("spnego.channel_bindings")
+    package.__dict__["client"] = StandIn
+    channel.__dict__["GssChannelBindings"] = channel_of
+    monkeypatch.setitem(sys.modules, "spnego", package)
+    monkeypatch.setitem(sys.modules, "spnego.channel_bindings", channel)
+
+
+class NtlmServer:
+    name = "NTLM"
+    exposes_secret = True
+
+    def __init__(self, *challenges: bytes) -> None:
+        self.challenges = challenges
+        self.heard: list[object] = []
+
+    def exchange(self, initial_response: bytes | None = None) -> ServerExchange:
+        self.heard.append(initial_response)
+        for challenge in self.challenges:
+            self.heard.append((yield Challenge(challenge)))
+        return Identity("ann")
+
+
+def authenticate_with_ntlm(
+    monkeypatch: pytest.MonkeyPatch, server: NtlmServer, bindings: Mapping[str, bytes] = NO_BINDINGS
+) -> None:
+    stand_in_for_spnego(monkeypatch)
+    (block,) = (chain[-1] for chain in chains() if "class NtlmClient" in chain[-1].code)
+    namespace: dict[str, Any] = {}
+    run_python(block, namespace)
+    options = ConnectOptions(
+        host="mx.example",
+        mechanisms=[namespace["NtlmClient"]("ann", "secret", "mx.example")],
+        authenticate=True,
+    )
+    service = Service(starttls=True, auth=ServerAuth(mechanisms=[server]))
+    testing.link(flows.connect(Connector(options)), flows.serve(ServiceSession(service)), channel_bindings=bindings)
+
+
+def test_the_ntlm_of_the_page_is_a_mechanism(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = NtlmServer(b"challenge")
+    authenticate_with_ntlm(monkeypatch, server)
+    assert server.heard == [b"negotiate", b"ann secret unbound"]
+
+
+def test_the_ntlm_of_the_page_is_bound_to_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = NtlmServer(b"challenge")
+    authenticate_with_ntlm(monkeypatch, server, {"tls-exporter": b"ours", "tls-server-end-point": b"theirs"})
+    assert server.heard == [b"negotiate", b"ann secret tls-server-end-point:theirs"]
+
+
+@pytest.mark.parametrize(
+    ("challenges", "code"),
+    [
+        ([], ErrorCode.SERVER_NOT_AUTHENTIC),
+        ([b"garbage"], ErrorCode.PROTOCOL_ERROR),
+        ([b"challenge", b"challenge"], ErrorCode.PROTOCOL_ERROR),
+    ],
+)
+def test_the_ntlm_of_the_page_does_not_take_everything(
+    challenges: list[bytes], code: ErrorCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(AuthenticationFailed) as caught:
+        authenticate_with_ntlm(monkeypatch, NtlmServer(*challenges))
+    assert caught.value.code is code
+
+
+# The tables that are made from the code: what they say in words of their own.
+
+
+def is_chosen(
+    row: Description, bindings: Mapping[str, bytes] = NO_BINDINGS, *, named: bool = True, **tls: bool
+) -> bool:
+    settings = {"secure": False, "allow_plaintext": False, **tls}
+    wanted = [row.name] if named else None
+    everybody = (Credentials(), Credentials("user", "password"), Credentials("user", token="token"))
+    return any(
+        choose([row.name], each, mechanisms=wanted, bindings=bindings, **settings).candidates for each in everybody
+    )
+
+
+@pytest.mark.parametrize("row", MECHANISMS, ids=lambda row: row.name)
+def test_when_a_mechanism_is_allowed_is_told_as_it_is(row: Description, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(ROOT / "docs" / "_ext"), *sys.path])
+    text: str = importlib.import_module("from_code").Mechanisms.allowed(row)
+    without_tls = {
+        "with a channel binding, which TLS has": (False, False, False),
+        "under TLS; without it where the program allows that": (False, False, True),
+        "under TLS; without it where TLS was not wanted, or the program allows that": (False, True, True),
+        "always": (True, True, True),
+        "always, where it is named": (True, True, True),
+    }
+    found = (
+        is_chosen(row, wants_tls=True),
+        is_chosen(row),
+        is_chosen(row, wants_tls=True, allow_plaintext=True),
+    )
+    assert without_tls[text] == found
+    binding = {"tls-exporter": b"binding"}
+    assert is_chosen(row, binding, secure=True)
+    assert is_chosen(row, secure=True) is not row.binds_channel
+    assert is_chosen(row, binding, secure=True, named=False) is ("where it is named" not in text)
 
 
 # And the same for the pages as such.

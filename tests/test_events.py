@@ -54,7 +54,9 @@ AT_THE_CLIENT = (
     AuthChallenge(AuthResponse(b"s3cret"), Reply(334, "czNjcmV0"), b"s3cret"),
     AuthSucceeded(Auth("PLAIN", b"s3cret"), Reply(235)),
     AuthFailed(Auth("PLAIN", b"s3cret"), Reply(535)),
+    AuthFailed(AuthResponse(b"s3cret"), Reply(535), '{"status":"400"}'),
     AuthNeeded(Mail(""), Reply(530), ("PLAIN",), AuthReason.REQUIRED_BY_SERVER),
+    AuthNeeded(Mail(""), Reply(530), ("PLAIN", "GSSAPI"), AuthReason.TLS_REQUIRED, ("PLAIN",)),
     ContentWanted(Data(), Reply(354)),
     ServiceClosing(Unsolicited(), Reply(421)),
 )
@@ -90,6 +92,12 @@ def test_no_secret_shows(event: Event) -> None:
     for shown in (repr(event), str(event), f"{event}", f"{event!r}"):
         assert "s3cret" not in shown
         assert "czNjcmV0" not in shown
+
+
+def test_what_an_event_of_the_exchange_leaves_out_is_not_there() -> None:
+    assert AuthFailed(Auth("PLAIN"), Reply(535)).error is None
+    assert AuthNeeded(Mail(""), Reply(530), ("PLAIN",), AuthReason.REQUIRED_BY_SERVER).usable == ()
+    assert len({reason.value for reason in AuthReason}) == len(AuthReason) == 4
 
 
 def test_content_shows_its_size_only() -> None:

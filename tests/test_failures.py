@@ -25,6 +25,9 @@ def test_authentication_failed_is_one_of_its_kind() -> None:
     assert failure.stage is Stage.AUTHENTICATION
     assert failure.reply == Reply(535, "5.7.8 no")
     assert AuthenticationFailed("refused", ErrorCode.AUTHENTICATION_REFUSED).reply is None
+    assert failure.error is None
+    document = '{"status":"invalid_token"}'
+    assert AuthenticationFailed("refused", ErrorCode.AUTHENTICATION_REFUSED, error=document).error == document
 
 
 @pytest.mark.parametrize("stage", Stage)

@@ -58,10 +58,11 @@ from smtpproto.flows.effects import ending
 from smtpproto.limits import Limits, Timeouts
 from smtpproto.options import ConnectOptions, Option, Security
 from smtpproto.replies import Reply
-from smtpproto.sasl import Credentials, Identity, Verify
+from smtpproto.sasl import Credentials, Identity, Question, Verify
+from smtpproto.server_auth import ServerAuth
 from smtpproto.service import Service, ServiceSession
 from smtpproto.states import CLOSED
-from smtpproto.testing import accept, behind_tls, link, octets, pieces, whole
+from smtpproto.testing import accept, link, octets, pieces, whole
 
 SECRET = "tr0ub4dor&3"
 PLAIN = Auth("PLAIN", f"\0user\0{SECRET}".encode())
@@ -71,7 +72,12 @@ TIMEOUTS = Timeouts(dial=1, tls=2, greeting=3, hello=4, other=5, server=6, data_
 TIMED_OUT = TransportError("took too long", ErrorCode.TIMED_OUT)
 RESET = TransportError("reset", ErrorCode.CLOSED_BY_PEER)
 
-Answer = Callable[[Event | Verify], Any]
+Answer = Callable[[Event | Question], Any]
+
+
+def auth(*mechanisms: str, failure_delay: float = 0, **fields: Any) -> ServerAuth:
+    """A policy without credentials: the program answers."""
+    return ServerAuth(mechanisms=mechanisms, failure_delay=failure_delay, **fields)
 
 
 def ehlo(*keywords: str) -> bytes:
@@ -142,7 +148,7 @@ class Run:
         return [int(line[:3]) for line in self.output.split(b"\r\n") if line[3:4] == b" "]
 
     @property
-    def asked(self) -> list[Event | Verify]:
+    def asked(self) -> list[Event | Question]:
         return [effect.subject for effect in self.effects if isinstance(effect, Ask)]
 
     @property
@@ -179,6 +185,8 @@ def test_effects_are_values() -> None:
     assert Dial("a", 25, None, 3) != Dial("b", 25, None, 3)
     assert flows.StartTls("a", None) != flows.StartTls(None, None)
     assert Ask(Verify("u", "p")) == Ask(Verify("u", "p"))
+    assert flows.Wait(1.5) == flows.Wait(1.5) != flows.Wait(2)
+    assert flows.Wait(1.5).timeout == 1.5
 
 
 def test_effects_show_no_secret() -> None:
@@ -759,7 +767,7 @@ def test_quit_is_given_up(number: int) -> None:
 USERS = {"user": SECRET}
 
 
-def knows(subject: Event | Verify) -> Reply | bool | None:
+def knows(subject: Event | Question) -> Reply | bool | None:
     if isinstance(subject, Verify):
         return USERS.get(subject.username) == subject.password and not subject.authorization_id
     return None
@@ -774,7 +782,7 @@ MODES: list[tuple[str, dict[str, Any], dict[str, Any], list[type[Event]]]] = [
     (
         "submission",
         {"port": 587},
-        {"starttls": True, "require_tls": True, "mechanisms": ["PLAIN"], "require_auth": True},
+        {"starttls": True, "require_tls": True, "auth": auth("PLAIN", required=True)},
         [Greeting, EhloReply, StartTlsReady, EhloReply, AuthNeeded, Connected],
     ),
     ("implicit", {"port": 2465, "security": Security.IMPLICIT}, {}, [Greeting, EhloReply, Connected]),
@@ -792,7 +800,7 @@ def linked(
     options: dict[str, Any],
     service: dict[str, Any],
     *,
-    answer: Callable[[Event | Verify], Reply | bool | None] = knows,
+    answer: Callable[[Event | Question], Reply | bool | None] = knows,
     cut: Callable[[bytes], Iterable[bytes]] = whole,
     watch: flows.Watcher = flows.ignore,
     then: Callable[[ClientConnection], Flow[Any]] | None = None,
@@ -800,13 +808,13 @@ def linked(
     connector = Connector(ConnectOptions(host="mx.example", **options), client_name="me.example")
     implicit = connector.target.security is Security.IMPLICIT
     session = ServiceSession(Service("mx.example", **service), secure=implicit)
-    server = flows.serve(session)
+    server = flows.serve(session, implicit_tls=implicit)
 
     def client() -> Flow[Any]:
         connected = yield from flows.connect(connector, watch)
         return connected if then is None else (yield from then(connector.connection))
 
-    return link(client(), behind_tls(server) if implicit else server, answer=answer, cut=cut), session
+    return link(client(), server, answer=answer, cut=cut), session
 
 
 @pytest.mark.parametrize(("mode", "options", "service", "expected"), MODES, ids=[mode[0] for mode in MODES])
@@ -835,7 +843,7 @@ def test_client_and_server_linked(
 @pytest.mark.parametrize("security", [Security.REQUIRED, Security.IMPLICIT])
 @pytest.mark.parametrize("cut", CUTS, ids=["whole", "octets", "pieces"])
 def test_authentication_linked(mechanism: str, security: Security, cut: Callable[[bytes], list[bytes]]) -> None:
-    service = {"starttls": True, "mechanisms": [mechanism], "require_auth": True}
+    service = {"starttls": True, "auth": auth(mechanism, required=True)}
     options = {"security": security, "username": "user", "password": SECRET, "authenticate": True}
     _, session = linked(options, service, cut=cut)
     assert session.identity == Identity("user")
@@ -852,13 +860,13 @@ def test_authentication_linked(mechanism: str, security: Security, cut: Callable
 def test_authentication_with_a_long_password_linked() -> None:
     long = "p" * 600
     options = {"security": Security.IMPLICIT, "username": "user", "password": long, "authenticate": True}
-    _, session = linked(options, {"mechanisms": ["PLAIN"]}, answer=lambda subject: isinstance(subject, Verify) or None)
+    _, session = linked(options, {"auth": auth("PLAIN")}, answer=lambda subject: isinstance(subject, Verify) or None)
     assert session.identity == Identity("user")
 
 
 def test_authentication_after_connecting_linked() -> None:
     options = {"security": Security.REQUIRED, "username": "user", "password": SECRET}
-    reply, session = linked(options, {"starttls": True, "mechanisms": ["LOGIN"]}, answer=knows, then=authenticate)
+    reply, session = linked(options, {"starttls": True, "auth": auth("LOGIN")}, answer=knows, then=authenticate)
     assert reply.code == 235
     assert session.identity == Identity("user")
 
@@ -982,7 +990,7 @@ def test_bdat_transaction(cut: Callable[[bytes], list[bytes]]) -> None:
 @pytest.mark.rfc("2033", "4.2")
 @pytest.mark.parametrize("content", [b"DATA\r\n", b"BDAT 3 LAST\r\nabc"])
 def test_lmtp_has_one_reply_for_each_accepted_recipient(content: bytes) -> None:
-    def answer(subject: Event | Verify) -> Reply | None:
+    def answer(subject: Event | Question) -> Reply | None:
         match subject:
             case CommandReceived(Rcpt(forward_path="no@d.example")):
                 return Reply(550, "5.1.1 no such user")
@@ -1000,7 +1008,7 @@ def test_lmtp_has_one_reply_for_each_accepted_recipient(content: bytes) -> None:
 
 @pytest.mark.rfc("5321", "3.8")
 def test_lmtp_and_421_for_the_content() -> None:
-    def answer(subject: Event | Verify) -> Reply | None:
+    def answer(subject: Event | Question) -> Reply | None:
         return Reply(421, "4.3.0 out of disk") if subject == CommandReceived(EndOfData()) else None
 
     run = serve(
@@ -1014,7 +1022,7 @@ def test_lmtp_and_421_for_the_content() -> None:
 
 
 def test_the_program_answers_with_a_reply_or_leaves_it() -> None:
-    def answer(subject: Event | Verify) -> Reply | None:
+    def answer(subject: Event | Question) -> Reply | None:
         match subject:
             case CommandReceived(Connect()):
                 return Reply(220, "own.example at your service")
@@ -1036,7 +1044,7 @@ def test_the_program_answers_with_a_reply_or_leaves_it() -> None:
 
 @pytest.mark.rfc("5321", "3.1")
 def test_greeting_that_refuses() -> None:
-    def answer(subject: Event | Verify) -> Reply | None:
+    def answer(subject: Event | Question) -> Reply | None:
         return Reply(554, "no service") if subject == CommandReceived(Connect()) else None
 
     run = serve(EHLO, QUIT, answer=answer)
@@ -1045,7 +1053,7 @@ def test_greeting_that_refuses() -> None:
 
 @pytest.mark.rfc("5321", "3.8")
 def test_421_by_the_program_ends_the_session() -> None:
-    def answer(subject: Event | Verify) -> Reply | None:
+    def answer(subject: Event | Question) -> Reply | None:
         return Reply(421, "4.3.2 not now") if subject == CommandReceived(Noop()) else None
 
     run = serve(EHLO, b"NOOP\r\nNOOP\r\n", QUIT, answer=answer)
@@ -1053,7 +1061,7 @@ def test_421_by_the_program_ends_the_session() -> None:
     assert run.closes
 
 
-def refuses_content(subject: Event | Verify) -> Reply | None:
+def refuses_content(subject: Event | Question) -> Reply | None:
     if isinstance(subject, ContentReceived):
         return Reply(554, "5.7.1 spam") if b"spam" in subject.data else None
     return None
@@ -1103,7 +1111,7 @@ def test_content_that_the_engine_refuses() -> None:
     ],
 )
 def test_illegal_answer_by_the_program(subject: Event, reply: object) -> None:
-    def answer(asked: Event | Verify) -> object:
+    def answer(asked: Event | Question) -> object:
         return reply if asked == subject else None
 
     run = serve(EHLO, b"NOOP\r\n", ENVELOPE + b"DATA\r\n", b"x\r\n", b".\r\n", QUIT, answer=answer)
@@ -1128,7 +1136,7 @@ def test_what_is_thrown_in_where_the_program_is_asked(error: Exception) -> None:
 
 # serve: authentication ---------------------------------------------------------------------------------------------
 
-AUTH: dict[str, Any] = {"mechanisms": ["PLAIN", "LOGIN"], "secure": True, "max_errors": 3}
+AUTH: dict[str, Any] = {"auth": auth("PLAIN", "LOGIN", max_failures=9), "secure": True, "max_errors": 3}
 RIGHT, WRONG = bytes(PLAIN), bytes(Auth("PLAIN", b"\0user\0wrong"))
 
 
@@ -1174,14 +1182,14 @@ def test_auth_fails_and_counts(lines: list[bytes], code: int) -> None:
 @pytest.mark.rfc("4954", "4")
 def test_auth_twice_and_without_tls() -> None:
     assert serve(EHLO, RIGHT, RIGHT, **AUTH).codes == [220, 250, 235, 503]
-    run = serve(EHLO, RIGHT, mechanisms=["PLAIN"])
+    run = serve(EHLO, RIGHT, auth=auth("PLAIN"))
     assert run.codes == [220, 250, 502]
     assert b"AUTH" not in run.sent[1]
-    assert serve(EHLO, RIGHT, mechanisms=["PLAIN"], allow_plaintext_auth=True).codes == [220, 250, 235]
+    assert serve(EHLO, RIGHT, auth=auth("PLAIN", allow_plaintext=True)).codes == [220, 250, 235]
 
 
 def test_verify_is_answered_with_a_reply_that_refuses() -> None:
-    def later(subject: Event | Verify) -> Reply | None:
+    def later(subject: Event | Question) -> Reply | None:
         return Reply(454, "4.7.0 ask again") if isinstance(subject, Verify) else None
 
     run = serve(EHLO, RIGHT, answer=later, **AUTH)
@@ -1211,9 +1219,7 @@ def test_the_client_goes_while_it_authenticates() -> None:
 
 @pytest.mark.rfc("4954", "6")
 def test_require_auth() -> None:
-    run = serve(
-        EHLO, ENVELOPE + b"VRFY user\r\n", RIGHT, ENVELOPE, secure=True, require_auth=True, mechanisms=["PLAIN"]
-    )
+    run = serve(EHLO, ENVELOPE + b"VRFY user\r\n", RIGHT, ENVELOPE, secure=True, auth=auth("PLAIN", required=True))
     assert run.codes == [220, 250, 530, 503, 530, 235, 250, 250]
 
 
@@ -1222,7 +1228,7 @@ def test_require_auth() -> None:
 
 @pytest.mark.rfc("3207", "4.2")
 def test_starttls() -> None:
-    run = serve(EHLO, b"STARTTLS\r\n", b"MAIL FROM:<a@b.c>\r\n", EHLO, QUIT, starttls=True, mechanisms=["PLAIN"])
+    run = serve(EHLO, b"STARTTLS\r\n", b"MAIL FROM:<a@b.c>\r\n", EHLO, QUIT, starttls=True, auth=auth("PLAIN"))
     tls = run.effects.index(flows.StartTls(None, 2))
     assert run.effects[tls - 1] == Send(b"220 2.0.0 ready to start TLS\r\n", 2)
     assert run.codes == [220, 250, 220, 503, 250, 221]
@@ -1263,7 +1269,7 @@ def test_after_tls_there_is_speech_again() -> None:
 
 
 def test_starttls_refused_by_the_program() -> None:
-    def answer(subject: Event | Verify) -> Reply | None:
+    def answer(subject: Event | Question) -> Reply | None:
         return Reply(454, "4.7.0 no TLS now") if subject == CommandReceived(StartTls()) else None
 
     run = serve(EHLO, b"STARTTLS\r\nNOOP\r\n", QUIT, starttls=True, answer=answer)
@@ -1291,12 +1297,12 @@ def test_too_many_errors() -> None:
     run = serve(EHLO, b"WHAT\r\n" * 25, max_errors=4)
     assert run.codes == [220, 250, 500, 500, 500, 500, 421]
     assert run.closes
-    run = serve(EHLO, b"MAIL FROM:<a@b.c>\r\n" * 25, max_errors=4, require_auth=True, mechanisms=["PLAIN"])
+    run = serve(EHLO, b"MAIL FROM:<a@b.c>\r\n" * 25, max_errors=4, auth=auth("PLAIN", required=True))
     assert run.codes == [220, 250, 530, 530, 530, 530, 421]
 
 
 def test_what_the_program_refuses_is_no_error_of_the_clients() -> None:
-    def answer(subject: Event | Verify) -> Reply | None:
+    def answer(subject: Event | Question) -> Reply | None:
         match subject:
             case CommandReceived(Rcpt()):
                 return Reply(550, "5.1.1 no such user")
@@ -1308,7 +1314,7 @@ def test_what_the_program_refuses_is_no_error_of_the_clients() -> None:
 
 
 def test_quit_and_too_many_errors_at_once() -> None:
-    def answer(subject: Event | Verify) -> Reply | None:
+    def answer(subject: Event | Question) -> Reply | None:
         return Reply(421, "4.7.0 enough") if isinstance(subject, BadCommand) else None
 
     assert serve(EHLO, b"WHAT\r\n", answer=answer, max_errors=1).codes == [220, 250, 421]
@@ -1470,8 +1476,8 @@ LINES = st.sampled_from(
 SERVICES: list[dict[str, Any]] = [
     {},
     {"lmtp": True},
-    {"starttls": True, "mechanisms": ["PLAIN", "LOGIN"], "max_errors": 3},
-    {"mechanisms": ["PLAIN", "LOGIN"], "allow_plaintext_auth": True, "require_auth": True},
+    {"starttls": True, "auth": auth("PLAIN", "LOGIN"), "max_errors": 3},
+    {"auth": auth("PLAIN", "LOGIN", allow_plaintext=True, required=True)},
     {"starttls": True, "require_tls": True},
 ]
 

@@ -16,7 +16,8 @@ from smtpproto.events import BadCommand, CommandReceived, ContentReceived, Early
 from smtpproto.flows import Ask, Receive, ShutDown
 from smtpproto.limits import Limits
 from smtpproto.replies import Reply
-from smtpproto.sasl import Verify
+from smtpproto.sasl import Identity, Question, Verify
+from smtpproto.server_auth import ServerAuth
 from smtpproto.service import Service, ServiceSession
 from smtpproto.testing import accept, octets, whole
 from tests.test_flows import EHLO, ENVELOPE, QUIT, Answer, Run
@@ -41,7 +42,7 @@ def serve(
 def answering(*answers: tuple[object, object]) -> Answer:
     """The program that has these answers, by what it is asked; a command may be named by its class."""
 
-    def answer(asked: Event | Verify) -> object:
+    def answer(asked: Event | Question) -> object:
         command = asked.command if isinstance(asked, CommandReceived) else None
         for subject, said in answers:
             if asked == subject or (isinstance(subject, type) and isinstance(command or asked, subject)):
@@ -210,7 +211,7 @@ def test_status_codes_are_added_where_they_are_offered() -> None:
         (Verify, Reply(454, "not now")),
     )
     lines = [EHLO, ENVELOPE + b"DATA\r\n", b".\r\n", b"AUTH PLAIN AGEAYg==\r\n", b"WHAT\r\n"]
-    auth: dict[str, Any] = {"mechanisms": ["PLAIN"], "allow_plaintext_auth": True}
+    auth: dict[str, Any] = {"auth": ServerAuth(mechanisms=["PLAIN"], allow_plaintext=True)}
     run = serve(*lines, answer=answer, **auth)
     assert run.sent[0] == b"220 own.example\r\n"
     assert run.sent[2:] == [
@@ -235,6 +236,19 @@ def test_what_is_seen_to_be_sent_is_what_was_sent() -> None:
     assert run.output.endswith(b"250 2.0.0 ok\r\n")
 
 
+def test_who_sees_that_a_client_has_authenticated_knows_who_it_is() -> None:
+    seen: list[tuple[int, Identity | None]] = []
+
+    def on_send(reply: Command | Reply) -> None:
+        assert isinstance(reply, Reply)
+        seen.append((reply.code, session.identity))
+
+    auth = ServerAuth({"user": "secret"}, allow_plaintext=True)
+    session = ServiceSession(Service("mx.example", auth=auth), on_send=on_send)
+    Run(flows.serve(session), [EHLO, b"AUTH PLAIN AHVzZXIAc2VjcmV0\r\n"])
+    assert seen[-2:] == [(250, None), (235, Identity("user"))]
+
+
 # LMTP --------------------------------------------------------------------------------------------------------------
 
 ENDS: list[tuple[list[bytes], type[Command]]] = [
@@ -245,7 +259,7 @@ ENDS: list[tuple[list[bytes], type[Command]]] = [
 EACH = [Reply(250, "one"), Reply(552, "5.2.2 two is full")]
 
 
-def ends(asked: Event | Verify) -> bool:
+def ends(asked: Event | Question) -> bool:
     match asked:
         case CommandReceived(EndOfData() | Bdat(last=True)):
             return True
@@ -414,7 +428,7 @@ def test_the_transaction_is_there_when_the_program_is_asked_about_its_end(
     seen: list[tuple[Mail | None, list[Rcpt]]] = []
     other = refuses_no()
 
-    def answer(asked: Event | Verify) -> object:
+    def answer(asked: Event | Question) -> object:
         if isinstance(asked, ContentReceived) or ends(asked):
             seen.append((session.mail, session.recipients))
         return other(asked)

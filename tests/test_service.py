@@ -34,7 +34,8 @@ from smtpproto.errors import LocalProtocolError
 from smtpproto.events import BadCommand, CommandReceived, Event, Pause
 from smtpproto.limits import Limits, Timeouts
 from smtpproto.replies import Reply
-from smtpproto.sasl import Identity, LoginServer, PlainServer, ServerExchange
+from smtpproto.sasl import Identity, ServerExchange, ServerMechanism, Verify
+from smtpproto.server_auth import ServerAuth
 from smtpproto.service import DEFAULT_EXTENSIONS, MAX_ERRORS, Service, ServiceSession, default_extensions
 
 
@@ -46,6 +47,10 @@ class Hashed:
 
     def exchange(self, initial_response: bytes | None = None) -> ServerExchange:
         raise NotImplementedError
+
+
+def auth(*mechanisms: str | ServerMechanism, **fields: Any) -> ServerAuth:
+    return ServerAuth(mechanisms=mechanisms, **fields)
 
 
 def session(*, secure: bool = False, **fields: Any) -> ServiceSession:
@@ -77,20 +82,13 @@ def hello(serving: ServiceSession) -> tuple[str, ...]:
 
 
 def test_service_is_a_value() -> None:
-    service = Service("mx.example", mechanisms=[Hashed()], extensions={"SIZE": "5"}, limits=Limits(recipients=7))
+    service = Service("mx.example", auth=auth(Hashed()), extensions={"SIZE": "5"}, limits=Limits(recipients=7))
     assert service.host_name == "mx.example"
     assert service.extensions.lines() == ("SIZE 5",)
     with pytest.raises(AttributeError):
         service.host_name = "other"
     assert pickle.loads(pickle.dumps(Service("mx.example"))) == Service("mx.example") != Service()
     assert Service().host_name == "localhost"
-
-
-def test_mechanisms_by_name() -> None:
-    own = PlainServer()
-    service = Service(mechanisms=["login", own])
-    assert isinstance(service.mechanisms[0], LoginServer)
-    assert service.mechanisms[1] is own
 
 
 @pytest.mark.parametrize(
@@ -103,8 +101,8 @@ def test_mechanisms_by_name() -> None:
         {"extensions": {"AUTH": "PLAIN"}},
         {"extensions": ["SIZE", "size"]},
         {"extensions": ["a b\r\nc"]},
-        {"mechanisms": ["NONESUCH"]},
-        {"require_auth": True},
+        {"auth": {"user": "secret"}},
+        {"auth": True},
         {"max_errors": 0},
     ],
 )
@@ -167,17 +165,18 @@ def test_starttls_is_offered_until_tls() -> None:
 
 @pytest.mark.rfc("4954", "4")
 def test_mechanisms_that_expose_the_secret_wait_for_tls() -> None:
-    mechanisms = ["PLAIN", Hashed(), "LOGIN"]
-    assert session(mechanisms=mechanisms, extensions=()).offer == ("AUTH X-HASHED",)
-    assert session(mechanisms=["PLAIN"], extensions=()).offer == ()
-    assert session(mechanisms=mechanisms, extensions=(), secure=True).offer == ("AUTH PLAIN X-HASHED LOGIN",)
-    allowed = session(mechanisms=mechanisms, extensions=(), allow_plaintext_auth=True)
+    three = auth("PLAIN", Hashed(), "LOGIN")
+    assert session(auth=three, extensions=()).offer == ("AUTH X-HASHED",)
+    assert session(auth=auth("PLAIN"), extensions=()).offer == ()
+    assert session(auth=three, extensions=(), secure=True).offer == ("AUTH PLAIN X-HASHED LOGIN",)
+    assert session(extensions=(), secure=True).offer == ()
+    allowed = session(auth=auth("PLAIN", Hashed(), "LOGIN", allow_plaintext=True), extensions=())
     assert allowed.offer == ("AUTH PLAIN X-HASHED LOGIN",)
 
 
 @pytest.mark.rfc("4954", "4")
 def test_authentication_is_not_offered_twice() -> None:
-    serving = greeted(mechanisms=["PLAIN"], secure=True)
+    serving = greeted(auth=auth("PLAIN"), secure=True)
     say(serving, b"EHLO me.example")
     say(serving, b"AUTH PLAIN AHUAcA==", Reply(235, "ok"))
     assert serving.mechanisms == {}
@@ -195,6 +194,19 @@ def test_tls_makes_forget() -> None:
     assert serving.hello == ""
     assert vars(serving)["identity"] is None
     assert serving.connection.secure
+
+
+def test_who_speaks_for_another_client_is_nobody_yet() -> None:
+    """Postfix's XCLIENT: what comes after it comes from someone else, whom the connection does not know either."""
+    serving = greeted(auth=auth("PLAIN"), secure=True, extensions=["XCLIENT NAME"])
+    say(serving, b"EHLO me.example")
+    say(serving, b"AUTH PLAIN AHUAcA==", Reply(235, "ok"))
+    serving.identity = Identity("user")
+    say(serving, b"XCLIENT NAME=other.example", Reply(550, "no"))
+    assert (serving.hello, serving.identity) == ("me.example", Identity("user"))
+    say(serving, b"XCLIENT NAME=other.example", Reply(220, "mx.example"))
+    assert (serving.hello, vars(serving)["identity"]) == ("", None)
+    assert list(serving.mechanisms) == ["PLAIN"]
 
 
 # Policy ------------------------------------------------------------------------------------------------------------
@@ -233,8 +245,8 @@ def refused(serving: ServiceSession) -> set[str]:
 def test_require_tls() -> None:
     allowed = {"Connect", "Ehlo", "Lhlo", "StartTls", "Noop", "Quit"}
     everything = {type(command).__name__ for command in ALL}
-    assert refused(session(require_tls=True, starttls=True, mechanisms=["PLAIN"])) == everything - allowed
-    assert refused(session(require_tls=True, mechanisms=["PLAIN"], secure=True)) == set()
+    assert refused(session(require_tls=True, starttls=True, auth=auth("PLAIN"))) == everything - allowed
+    assert refused(session(require_tls=True, auth=auth("PLAIN"), secure=True)) == set()
     reply = session(require_tls=True).refusal(Mail("a@b.c"))
     assert reply is not None
     assert str(reply.enhanced) == "5.7.0"
@@ -245,8 +257,8 @@ def test_require_tls() -> None:
 def test_require_auth() -> None:
     allowed = {"Connect", "Ehlo", "Lhlo", "Helo", "StartTls", "Auth", "Noop", "Rset", "Quit", "Help"}
     everything = {type(command).__name__ for command in ALL}
-    assert refused(session(require_auth=True, mechanisms=["PLAIN"], secure=True)) == everything - allowed
-    serving = greeted(require_auth=True, mechanisms=["PLAIN"], secure=True)
+    assert refused(session(auth=auth("PLAIN", required=True), secure=True)) == everything - allowed
+    serving = greeted(auth=auth("PLAIN", required=True), secure=True)
     say(serving, b"EHLO me.example")
     assert serving.refusal(Mail("a@b.c")) is not None
     say(serving, b"AUTH PLAIN AHUAcA==", Reply(235, "ok"))
@@ -255,8 +267,8 @@ def test_require_auth() -> None:
 
 @pytest.mark.rfc("4954", "4")
 def test_mechanism_that_is_not_offered() -> None:
-    serving = session(mechanisms=["PLAIN", Hashed()])
-    for name in ("PLAIN", "LOGIN", "NONESUCH"):
+    serving = session(auth=auth("PLAIN", Hashed(), "SCRAM-SHA-256-PLUS"))
+    for name in ("LOGIN", "NONESUCH", "SCRAM-SHA-256-PLUS"):
         refusal = serving.refusal(Auth(name))
         assert refusal is not None
         assert (refusal.code, str(refusal.enhanced)) == (504, "5.5.4")
@@ -264,8 +276,57 @@ def test_mechanism_that_is_not_offered() -> None:
     assert serving.refusal(Auth("x-hashed")) is None
 
 
+@pytest.mark.rfc("4954", "6")
+def test_mechanism_that_waits_for_tls() -> None:
+    refusal = session(auth=auth("PLAIN", Hashed())).refusal(Auth("PLAIN"))
+    assert refusal is not None
+    assert (refusal.code, str(refusal.enhanced)) == (538, "5.7.11")
+    assert session(auth=auth("PLAIN", Hashed()), secure=True).refusal(Auth("PLAIN")) is None
+    assert session(auth=auth("PLAIN", Hashed(), allow_plaintext=True)).refusal(Auth("PLAIN")) is None
+    # After an authentication there is none of them any more, and TLS would not help.
+    serving = greeted(auth=auth("PLAIN", Hashed()), secure=True)
+    say(serving, b"EHLO me.example")
+    say(serving, b"AUTH PLAIN AHUAcA==", Reply(235, "ok"))
+    refusal = serving.refusal(Auth("PLAIN"))
+    assert refusal is not None
+    assert refusal.code == 504
+
+
+@pytest.mark.rfc("5929", "4")
+def test_mechanisms_are_bound_to_the_channel_of_the_session() -> None:
+    serving = greeted(auth=auth("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"), starttls=True, extensions=())
+    say(serving, b"EHLO me.example")
+    assert list(serving.offer) == ["STARTTLS", "AUTH SCRAM-SHA-256"]
+    say(serving, b"STARTTLS")
+    serving.connection.next_event()
+    serving.tls_established({"tls-server-end-point": b"digest"})
+    assert serving.connection.channel_bindings == {"tls-server-end-point": b"digest"}
+    assert list(serving.offer) == ["AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256"]
+    serving = session(auth=auth("SCRAM-SHA-256-PLUS"), extensions=(), secure=True)
+    assert serving.offer == ()
+
+
+def test_attempts_that_fail_are_counted() -> None:
+    serving = session(auth=auth("PLAIN", max_failures=2), max_errors=3)
+
+    def failing(reply: Reply) -> tuple[int, int, bool, bool]:
+        serving.auth_failed(reply)
+        return serving.auth_failures, serving.errors, serving.has_failed_too_often, serving.has_erred_too_often
+
+    assert failing(Reply(454, "4.7.0 not now")) == (0, 0, False, False)
+    assert failing(Reply(535, "5.7.8 no")) == (1, 1, False, False)
+    assert failing(Reply(501, "5.5.2 nonsense")) == (2, 2, True, False)
+    assert not session().has_failed_too_often
+
+
+def test_questions_are_left_to_the_policy() -> None:
+    assert session(auth=ServerAuth({"user": "secret"})).answer(Verify("user", "secret")) is True
+    assert session(auth=ServerAuth({"user": "secret"})).answer(Verify("user", "wrong")) is False
+    assert session().answer(Verify("user", "secret")) is None
+
+
 def test_no_policy() -> None:
-    assert refused(session(mechanisms=["PLAIN"], secure=True)) == set()
+    assert refused(session(auth=auth("PLAIN"), secure=True)) == set()
 
 
 # Defaults ----------------------------------------------------------------------------------------------------------

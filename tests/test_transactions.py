@@ -37,7 +37,7 @@ from smtpproto.flows import Flow, Whole
 from smtpproto.options import ConnectOptions
 from smtpproto.parameters import OriginalRecipient
 from smtpproto.replies import Reply
-from smtpproto.sasl import Verify
+from smtpproto.sasl import Question
 from smtpproto.service import Service, ServiceSession
 from smtpproto.states import State
 from tests.delivering import Streamed, many
@@ -285,7 +285,7 @@ class Program:
         self.content = b""
         self.refused = False
 
-    def __call__(self, subject: Event | Verify) -> Any:
+    def __call__(self, subject: Event | Question) -> Any:
         match subject:
             case CommandReceived(Mail(sender)):
                 self._begin(sender)
