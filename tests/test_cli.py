@@ -73,7 +73,7 @@ def ca(authority: trustme.CA, tmp_path: Path) -> str:
 
 
 def options_of(*argv: str) -> ConnectOptions:
-    return arguments.make_options(cli.make_parser().parse_args(["connect", *argv]))
+    return arguments.make_options(cli.make_parser().parse_args(["connect", *argv]))[0]
 
 
 AUTH = ("--auth", "--username", "user", "--password-env", "MAIL_PASSWORD")
@@ -102,7 +102,17 @@ GIVEN: list[tuple[str, object, tuple[str, ...]]] = [
     ("authenticate", False, ("smtp://h",)),
     ("mechanisms", ("LOGIN", "PLAIN"), ("smtp://h", *AUTH, "--mechanism", "login", "--mechanism", "PLAIN")),
     ("mechanisms", None, ("smtp://h",)),
-    ("allow_plaintext_auth", True, ("smtp://h", *AUTH, "--allow-plaintext-auth")),
+    ("token", PASSWORD.replace("ö", "o"), ("smtp://h", "--auth", "--token-env", "MAIL_TOKEN")),
+    ("authorization_id", "boss", ("smtp://h", "--auth", "--mechanism", "EXTERNAL", "--authorization-id", "boss")),
+    ("username", "ann@x.example", ("smtp://ann%40x.example@h", "--auth", "--mechanism", "anonymous")),
+    ("username", "ann", ("smtp://ann@h", "--auth", "--mechanism", "external")),
+    ("username", None, ("smtp://h", "--auth", "--mechanism", "external", "--mechanism", "anonymous")),
+    ("initial_response", False, ("smtp://h", *AUTH, "--no-initial-response")),
+    ("initial_response", True, ("smtp://h", *AUTH)),
+    *(
+        ("allow_plaintext_auth", True, ("smtp://h", *AUTH, "--allow-plaintext-auth", "--security", each))
+        for each in ("none", "opportunistic")
+    ),
     *(("security", each, ("smtp://h", "--security", each.value)) for each in Security),
     ("security", None, ("smtp://h",)),
     ("security", Security.NONE, ("smtps://h", "--security", "none")),
@@ -138,6 +148,32 @@ def test_one_timeout_can_differ_from_all_others() -> None:
     assert (timeouts.dial, timeouts.tls, timeouts.greeting, timeouts.hello, timeouts.other) == (2, 7, 7, 7, 7)
 
 
+ENV = ("--password-env", "MAIL_PASSWORD")
+AUTHENTICATION: list[tuple[tuple[str, ...], str]] = [
+    (("smtp://h", "--auth", *ENV), "--auth needs a user name: give --username, or USER@ in the URL"),
+    (("smtp://h", "--auth", "--cert", "x"), "EXTERNAL does without (--mechanism)"),
+    (("smtp://u@h", "--auth", "--mechanism", "EXTERNAL", "--authorization-id", "x"), "by EXTERNAL: leave out"),
+    (("smtp://u@h", "--auth", "--token-env", "T", "--authorization-id", "x"), "beside a token: leave out --username"),
+    (("smtp://u@h", "--auth", "--mechanism", "EXTERNAL", "--mechanism", "PLAIN"), "EXTERNAL does without a password"),
+    (("smtp://h", "--auth", "--mechanism", "EXTERNAL", *ENV), "--password-env is of no use: no password goes with"),
+    (("smtp://h", "--auth", "--mechanism", "ANONYMOUS", "--token-prompt"), "--token-prompt is of no use"),
+    (("smtp://u@h", "--auth", "--mechanism", "ANONYMOUS", "--mechanism", "PLAIN"), "ANONYMOUS does without a password"),
+    (("smtp://u@h@h", "--auth", "--mechanism", "ANONYMOUS"), "not a URL"),
+    (("smtp://u%40@h", "--auth", "--mechanism", "ANONYMOUS"), "the trace has an @, and is no mail address"),
+    (("smtp://h", "--auth", "--mechanism", "ANONYMOUS", "--authorization-id", "x"), "leave out --authorization-id"),
+    (("smtp://h", "--auth", "--mechanism", "EXTERNAL", "--allow-plaintext-auth"), "there is no secret to travel"),
+    (("smtp://u@h", "--auth", *ENV, "--allow-plaintext-auth"), "is of no use where TLS must be"),
+    (("smtps://u@h", "--auth", *ENV, "--allow-plaintext-auth"), "is of no use where TLS must be"),
+    (("smtp://u@h", "--auth", *ENV, "--mechanism", "XOAUTH2"), "XOAUTH2 needs a token: give --token-env"),
+    (
+        ("smtp://u@h", "--auth", "--token-env", "T", "--mechanism", "PLAIN"),
+        "PLAIN needs a password: give --password-env",
+    ),
+    (("smtp://h", "--auth", "--token-env", "T", "--mechanism", "XOAUTH2"), "XOAUTH2 needs a user name"),
+    (("smtp://u@h", "--auth", *ENV, "--mechanism", "LOGIN", "--authorization-id", "x"), "LOGIN has no place for"),
+    (("smtp://u@h", "--auth", "--mechanism", "OAUTHBEARER"), "no terminal to ask for the token"),
+    (("smtp://u%00@h", "--auth", *ENV), "NUL"),
+]
 REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("connect",), "no server"),
     (("connect", "http://mx.example"), "not a URL"),
@@ -168,11 +204,19 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("connect", "smtp://u@h", "--mechanism", "PLAIN"), "--mechanism is for authentication"),
     (("connect", "smtp://u@h", "--allow-plaintext-auth"), "--allow-plaintext-auth is for authentication"),
     (("connect", "smtp://u@h", "--authorization-id", "x"), "--authorization-id is for authentication"),
+    (("connect", "smtp://u@h", "--no-initial-response"), "--no-initial-response is for authentication"),
+    *((("connect", *argv), why) for argv, why in AUTHENTICATION),
     (("connect", "lmtp:///run/lmtp", "--port", "24"), "leave out --port"),
     (("connect", "--path", "/run/lmtp", "--host-address", "192.0.2.1"), "leave out --host-address"),
     (("connect", "smtp://h", "--ca", "/not/there"), "/not/there: No such file"),
     (("connect", "smtp://h", "--ca", "/dev/null"), "no certificate in PEM"),
     (("connect", "smtp://h", "--security", "none", "--ca", "/dev/null"), "--ca is for TLS"),
+    (("connect", "smtp://h", "--security", "none", "--cert", "/dev/null"), "--cert is for TLS"),
+    (("connect", "lmtp:///run/lmtp", "--cert", "/dev/null"), "--cert is for TLS"),
+    (("connect", "smtp://h", "--key", "/dev/null"), "a key is of no use without its certificate"),
+    (("connect", "smtp://h", "--cert", "/not/there"), "the certificate from /not/there: No such file"),
+    (("connect", "smtp://h", "--cert", "/dev/null", "--key", "/not/there"), "the key from /not/there: No such file"),
+    (("connect", "smtp://h", "--cert", "/dev/null"), "no certificate in PEM that goes with a key"),
     (("connect", "--demo", "smtp://h"), "leave out a URL"),
     (("connect", "--demo", "--helo"), "leave out --ehlo and --helo"),
     (("connect", "--demo", "--json"), "leave out --json"),
@@ -234,7 +278,14 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    ("argv", "field"), [((), "password"), (("--password-prompt",), "password"), (("--token-prompt",), "token")]
+    ("argv", "field"),
+    [
+        ((), "password"),
+        (("--password-prompt",), "password"),
+        (("--token-prompt",), "token"),
+        (("--mechanism", "OAUTHBEARER"), "token"),
+        (("--mechanism", "XOAUTH2"), "token"),
+    ],
 )
 def test_a_secret_from_the_terminal(monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...], field: str) -> None:
     asked: list[str] = []
@@ -247,6 +298,17 @@ def test_a_secret_from_the_terminal(monkeypatch: pytest.MonkeyPatch, argv: tuple
     monkeypatch.setattr("getpass.getpass", answer)
     assert getattr(options_of("smtp://user@h", "--auth", *argv), field) == "s3cret"
     assert asked == [f"{field.capitalize()} of user: "]
+
+
+@pytest.mark.parametrize("argv", [("--ca", "/not/there"), ("--cert", "/not/there"), ("--helo",), ("--client-name", "")])
+def test_nobody_is_asked_before_all_else_is_in_order(monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...]) -> None:
+    def answer(prompt: str) -> str:
+        pytest.fail("asked for a password")
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr("getpass.getpass", answer)
+    with pytest.raises(ConnectFailed):
+        options_of("smtp://user@h", "--auth", *argv)
 
 
 def test_nothing_at_the_terminal_is_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -652,6 +714,7 @@ def test_json_is_a_line_for_each_thing(command: Command, server_context: ssl.SSL
         "event": "AuthNeeded",
         "mechanisms": ["PLAIN", "LOGIN"],
         "why": "CREDENTIALS_GIVEN",
+        "usable": ["PLAIN", "LOGIN"],
     }
     connected = found[10]
     assert (connected["extended"], connected["tls"]) == (True, True)
@@ -669,6 +732,7 @@ def test_json_is_a_line_for_each_thing(command: Command, server_context: ssl.SSL
         "message": None,
         "stage": None,
         "retryable": False,
+        "error": None,
     }
 
 
@@ -720,7 +784,8 @@ def test_an_access_token_is_not_shown(
             *("--security", "implicit", "--ca", ca, "--auth", "--username", "user", "--token-env", "MAIL_TOKEN"),
         )
     assert outcome.code is ErrorCode.AUTHENTICATION_REFUSED
-    assert outcome.complaint.endswith('and says {"bad": "<redacted>"}: 535 5.7.8 no')
+    assert 'and says {"bad": "<redacted>"}: 535 5.7.8 no; get another token: ' in outcome.complaint
+    assert '\n                   the server says {"bad": "<redacted>"}\n' in outcome.out
     line = base64.b64encode(b"user=user\x01auth=Bearer ya29.t0ken\x01\x01").decode()
     for secret in ("ya29.t0ken", line):
         assert secret not in outcome.out + outcome.err
@@ -839,11 +904,11 @@ def test_the_demo_makes_nine_connections(command: Command) -> None:
     assert [row.split()[0] for row in rows] == [adapter for adapter in ADAPTERS for _ in range(3)]
     for number, row in enumerate(rows):
         assert ("TLSv1.3" in row) is (number % 3 > 0)
-        assert ("(PLAIN)" in row) is (number % 3 == 1)
+        assert row.split()[-1] == ("(SCRAM-SHA-256-PLUS)" if number % 3 == 1 else "nobody")
     assert outcome.events == [
         *("Greeting", "HeloReply", "Connected", "ReplyReceived"),
         *("Greeting", "EhloReply", "StartTlsReady", "EhloReply", "AuthNeeded", "Connected"),
-        *("AuthSucceeded", "ReplyReceived", "ReplyReceived", "ReplyReceived", "ReplyReceived"),
+        *("AuthChallenge", "AuthChallenge", "AuthSucceeded", *["ReplyReceived"] * 4),
         *("Greeting", "EhloReply", "Connected", "ReplyReceived"),
     ]
     assert "correct horse" not in outcome.out

@@ -647,6 +647,7 @@ def test_json(command: Command, server: LocalServer, message: str) -> None:
         "message": f"refused for now: {CARL}: 450 4.2.1 come again; accepted for 1 of 2 recipients",
         "stage": None,
         "retryable": True,
+        "error": None,
     }
 
 

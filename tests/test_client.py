@@ -63,6 +63,7 @@ from smtpproto import (
     XForward,
     testing,
 )
+from smtpproto.grammar import base64
 from smtpproto.lines import LineBuffer
 from tests import strategies
 from tests.driving import EVERYTHING, ask, ehlo_reply, events, look, mailing_client, ready_client, receive, upcoming
@@ -154,6 +155,9 @@ def test_events(command: Command, data: bytes, event: Event) -> None:
         (b"334", b""),
         (b"334 VXNlcm5hbWU6 junk", None),
         (b"334 VXNlcm5hbWU", None),
+        (b"334 QUFB=", None),
+        (b"334 YR==", None),
+        (b"334 =", None),
         (b"334 \xff", None),
         (b"334 Password:", None),
     ],
@@ -168,6 +172,105 @@ def test_challenges(line: bytes, challenge: bytes | None) -> None:
     assert [type(each) for each in ask(client, AuthResponse(b"x"), b"334 eA==\r\n")] == [AuthChallenge]
     assert [type(each) for each in ask(client, AuthResponse(None), b"501 cancelled\r\n")] == [AuthFailed]
     assert (client.state, client.authenticated) == (State.READY, False)
+
+
+JSON = b"334 eyJzdGF0dXMiOiI0MDAifQ==\r\n"  # {"status":"400"}
+
+
+@pytest.mark.rfc("7628", "3.2.2")
+def test_the_json_of_the_last_challenge_is_kept_for_the_refusal() -> None:
+    client = ready_client(*EVERYTHING)
+    ask(client, Auth("PLAIN", b"x"), JSON)
+    refused = AuthResponse(b"")
+    assert ask(client, refused, b"535 no\r\n") == [AuthFailed(refused, Reply(535, "no"), '{"status":"400"}')]
+    # It is nothing of the next exchange, nor of a challenge behind it.
+    plain = Auth("PLAIN", b"x")
+    assert ask(client, plain, b"535 no\r\n") == [AuthFailed(plain, Reply(535, "no"))]
+    ask(client, plain, JSON)
+    ask(client, refused, b"334 eA==\r\n")
+    assert ask(client, refused, b"535 no\r\n") == [AuthFailed(refused, Reply(535, "no"))]
+    # And none where all went well after it.
+    ask(client, plain, JSON)
+    ask(client, refused, b"235 ok\r\n")
+    assert client.authenticated
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [
+        (b" {}", None),
+        (b"{}", "{}"),
+        (b'{"a":1}\r\n', '{"a":1}'),
+        (b"{", None),
+        (b"[]", None),
+        (b"", None),
+        (b"Username:", None),
+        (b'{"a":"\x1b[2J\x07\n"}', '{"a":" [2J  "}'),
+        (b'{"\xff"}', '{"\\xff"}'),
+        (b"{" + b"x" * 5000 + b"}", "{" + "x" * 1023),
+    ],
+)
+def test_only_what_is_a_json_object_is_kept_and_it_prints(document: bytes, error: str | None) -> None:
+    client = ready_client(*EVERYTHING)
+    ask(client, Auth("PLAIN", b"x"), b"334 " + base64(document).encode() + b"\r\n")
+    (event,) = ask(client, AuthResponse(b""), b"535 no\r\n")
+    assert isinstance(event, AuthFailed)
+    assert event.error == error
+
+
+@pytest.mark.rfc("4954", "6")
+@pytest.mark.parametrize(
+    ("offer", "secure", "text", "why", "usable"),
+    [
+        (["AUTH PLAIN"], False, "5.7.0 authentication required", AuthReason.REQUIRED_BY_SERVER, ()),
+        (["AUTH PLAIN"], True, "5.7.0 authentication required", AuthReason.REQUIRED_BY_SERVER, ("PLAIN",)),
+        (["AUTH PLAIN CRAM-MD5"], False, "5.7.0 no", AuthReason.REQUIRED_BY_SERVER, ("CRAM-MD5",)),
+        ([], False, "5.7.0 authentication required", AuthReason.REQUIRED_BY_SERVER, ()),
+        (["STARTTLS"], False, "5.7.0 Must issue a STARTTLS command first", AuthReason.TLS_REQUIRED, ()),
+        (["STARTTLS"], False, "5.7.0 authentication required", AuthReason.TLS_REQUIRED, ()),
+        (["STARTTLS", "AUTH PLAIN CRAM-MD5"], False, "use tls", AuthReason.TLS_REQUIRED, ("CRAM-MD5",)),
+        (["STARTTLS", "AUTH CRAM-MD5"], False, "5.7.0 no", AuthReason.REQUIRED_BY_SERVER, ("CRAM-MD5",)),
+        # What is there already is not what is missing, whatever such a server offers or says.
+        (["STARTTLS"], True, "5.7.0 no", AuthReason.REQUIRED_BY_SERVER, ()),
+        (["STARTTLS", "AUTH PLAIN"], True, "Must issue STARTTLS", AuthReason.REQUIRED_BY_SERVER, ("PLAIN",)),
+    ],
+)
+def test_530_says_what_is_missing(
+    offer: list[str], secure: bool, text: str, why: AuthReason, usable: tuple[str, ...]
+) -> None:
+    client = ready_client(*offer, secure=secure)
+    (event,) = ask(client, Mail(""), b"530 " + text.encode() + b"\r\n")
+    assert event == AuthNeeded(Mail(""), Reply(530, text), client.extensions.auth, why, usable)
+    assert client.state is State.READY
+
+
+@pytest.mark.rfc("4954", "4")
+def test_auth_that_is_refused_leaves_all_as_it_was() -> None:
+    for client in (
+        ClientConnection(),
+        mailing_client(),
+        ready_client("PIPELINING"),
+        ready_client(*EVERYTHING, lmtp=True),
+    ):
+        if client.lmtp:
+            ask(client, Auth("PLAIN", b"x"), b"235 ok\r\n")
+        before = look(client)
+        with pytest.raises(LocalProtocolError):
+            client.send(Auth("PLAIN", b"x"))
+        assert look(client) == before
+    # One at a time: nothing else while it is not answered, nor in the middle of it.
+    client = ready_client(*EVERYTHING)
+    client.send(Auth("LOGIN"))
+    for answer in (None, b"334 \r\n"):
+        if answer is not None:
+            receive(client, answer)
+        before = look(client)
+        for command in (Auth("PLAIN", b"x"), Noop()):
+            with pytest.raises(LocalProtocolError):
+                client.send(command)
+        assert look(client) == before
+    with pytest.raises(LocalProtocolError):
+        ready_client(*EVERYTHING).send(AuthResponse(b"x"))
 
 
 @pytest.mark.rfc("4954", "4")

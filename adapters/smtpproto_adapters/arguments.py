@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
 import ssl
-import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final
 
-from smtpproto import (
-    ConnectFailed,
-    ConnectOptions,
-    ErrorCode,
-    Limits,
-    Security,
-    Stage,
-    Timeouts,
-)
-from smtpproto.sasl import CLIENT_MECHANISMS
+from smtpproto import ConnectOptions, Limits, Security, Timeouts
+
+from .authentication import kind_of_secret, resolved, with_secret
+from .certificates import client_context
+from .parser import Group, invalid, option_of
 
 ADAPTERS: Final = ("blocking", "asyncio", "trio")
 
@@ -33,36 +25,7 @@ LIMITS: Final = ("reply_line", "reply_lines", "reply_octets")
 LONGEST_WAIT: Final = 86_400.0
 """Seconds; more than a day is no timeout."""
 
-LONGEST_SECRET: Final = 65_536
-"""Characters that are read of it."""
-
 URL_HELP: Final = "smtp, smtps, submission, submissions or lmtp://[USER@]HOST[:PORT], or lmtp:///PATH"
-
-
-class Group(Protocol):
-    """A group of arguments; argparse has no public name for it."""
-
-    def add_argument(self, *names: str, **settings: Any) -> Any: ...
-    def add_mutually_exclusive_group(self) -> Any: ...
-
-
-class Parser(argparse.ArgumentParser):
-    """Says in one sentence what is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with the status of INVALID_ARGUMENT."""
-        self.exit(int(ErrorCode.INVALID_ARGUMENT), f"smtpproto: {message}; --help tells what there is\n")
-
-
-class _Refuse(argparse.Action):
-    """An option that is there for being refused, without repeating what was given."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        name = self.dest.removeprefix("refused_")
-        parser.error(
-            f"a {name} does not belong on the command line, where others can read it: give it with "
-            f"--{name}-prompt, --{name}-env or --{name}-file"
-        )
 
 
 def add_address(group: Group) -> None:
@@ -108,32 +71,6 @@ def add_session(group: Group, waits: tuple[str, ...]) -> None:
     )
 
 
-def add_authentication(group: Group) -> None:
-    """As whom."""
-    group.add_argument("--auth", action="store_true", help="authenticate; asks for the password where none is given")
-    group.add_argument("--username", metavar="NAME", help="authentication identity")
-    secrets = group.add_mutually_exclusive_group()
-    for name in ("password", "token"):
-        what = "the password" if name == "password" else "an OAuth 2.0 access token"
-        secrets.add_argument(f"--{name}-prompt", action="store_true", help=f"ask for {what} at the terminal")
-        secrets.add_argument(f"--{name}-env", metavar="VARIABLE", help=f"environment variable with {what}")
-        secrets.add_argument(
-            f"--{name}-file", metavar="FILE", help=f"file whose first line is {what}; - is standard input"
-        )
-        group.add_argument(f"--{name}", dest=f"refused_{name}", action=_Refuse, help=argparse.SUPPRESS)
-    group.add_argument("--authorization-id", metavar="NAME", help="identity to act as, if not the user's own")
-    group.add_argument(
-        "--mechanism",
-        action="append",
-        type=str.upper,
-        choices=list(CLIENT_MECHANISMS),
-        help="SASL mechanism to use; repeated: in this order",
-    )
-    group.add_argument(
-        "--allow-plaintext-auth", action="store_true", help="let the password or token travel without TLS"
-    )
-
-
 def add_adapter(group: Group) -> None:
     """On what it runs."""
     group.add_argument("--adapter", choices=ADAPTERS, default="blocking", help="I/O to run on (default blocking)")
@@ -170,8 +107,20 @@ def _limit(text: str) -> tuple[str, int]:
 # What the arguments mean -------------------------------------------------------------------------------------------
 
 
-def make_options(arguments: argparse.Namespace) -> ConnectOptions:
-    """What they say of connecting.  Raises `ConnectFailed` (INVALID_ARGUMENT)."""
+def make_options(arguments: argparse.Namespace) -> tuple[ConnectOptions, ssl.SSLContext | None]:
+    """What they say of connecting; nobody is asked for a secret before all else is in order.
+
+    Raises `ConnectFailed` (INVALID_ARGUMENT).
+    """
+    options = _read(arguments)
+    kind = kind_of_secret(arguments, options)
+    _check_tls(arguments, resolved(options, kind).security)
+    context = client_context(arguments.ca, arguments.cert, arguments.key)
+    return with_secret(arguments, options, kind), context
+
+
+def _read(arguments: argparse.Namespace) -> ConnectOptions:
+    """All but the secret."""
     given: dict[str, Any] = {
         name: value
         for name in (
@@ -195,6 +144,7 @@ def make_options(arguments: argparse.Namespace) -> ConnectOptions:
     given["authenticate"] = arguments.auth
     given["allow_plaintext_auth"] = arguments.allow_plaintext_auth
     given["mechanisms"] = arguments.mechanism
+    given["initial_response"] = not arguments.no_initial_response
     url = arguments.url
     options = ConnectOptions(**given) if url is None else ConnectOptions.from_url(url, **given)
     if options.password is not None:
@@ -204,15 +154,7 @@ def make_options(arguments: argparse.Namespace) -> ConnectOptions:
         )
     options = _with_host_name(options)
     _check_server(arguments, options)
-    _check_authentication(arguments, options)
-    if options.resolve().security is Security.NONE and arguments.ca is not None:
-        raise invalid("--ca is for TLS, and there is none to be: give --security too")
-    return options.replace(**_secret(arguments, options))
-
-
-def invalid(message: str) -> ConnectFailed:
-    """For arguments that make no sense."""
-    return ConnectFailed(message, ErrorCode.INVALID_ARGUMENT, Stage.OPTIONS)
+    return options
 
 
 def _numbers(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -232,11 +174,6 @@ def _numbers(arguments: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-SECRET_SOURCES: Final = tuple(
-    f"{name}_{source}" for name in ("password", "token") for source in ("prompt", "env", "file")
-)
-
-
 def _with_host_name(options: ConnectOptions) -> ConnectOptions:
     """The host is both what to dial and what the certificate must be for, where neither is said."""
     if options.path is not None or not options.host or not (options.host_name or options.host_address):
@@ -252,84 +189,16 @@ def _check_server(arguments: argparse.Namespace, options: ConnectOptions) -> Non
     if options.path is not None:
         for name in ("host_address", "port"):
             if getattr(arguments, name, None) is not None:
-                raise invalid(f"a unix socket has none: leave out --{name.replace('_', '-')}")
+                raise invalid(f"a unix socket has none: leave out {option_of(name)}")
     elif not (options.host or options.host_name or options.host_address):
         raise invalid("no server: give a URL, --host or --path")
 
 
-def _check_authentication(arguments: argparse.Namespace, options: ConnectOptions) -> None:
-    if arguments.auth:
-        if options.username is None:
-            raise invalid("--auth needs a user name: give --username, or USER@ in the URL")
-        return
-    for name in (*SECRET_SOURCES, "mechanism", "allow_plaintext_auth", "authorization_id"):
-        if getattr(arguments, name):
-            raise invalid(f"--{name.replace('_', '-')} is for authentication: give --auth too")
-
-
-def _secret(arguments: argparse.Namespace, options: ConnectOptions) -> dict[str, str]:
-    """The password or the token, from where it was said to be."""
-    for name in ("password", "token"):
-        variable, file = getattr(arguments, f"{name}_env"), getattr(arguments, f"{name}_file")
-        if variable is not None:
-            return {name: _of_environment(name, variable)}
-        if file is not None:
-            return {name: _of_file(name, file)}
-        if getattr(arguments, f"{name}_prompt"):
-            return {name: _asked_for(name, options)}
-    return {"password": _asked_for("password", options)} if arguments.auth else {}
-
-
-def _of_environment(name: str, variable: str) -> str:
-    value = os.environ.get(variable)
-    if not value:
-        raise invalid(f"the environment variable {variable} with the {name} is not set, or empty")
-    return value
-
-
-def _of_file(name: str, file: str) -> str:
-    try:
-        text = sys.stdin.readline(LONGEST_SECRET) if file == "-" else _first_line(Path(file))
-    except (OSError, ValueError) as error:
-        raise invalid(f"cannot read the {name} from {file}: {reason(error)}") from None
-    secret = text.rstrip("\r\n")
-    if not secret:
-        raise invalid(f"the first line of {'standard input' if file == '-' else file} is empty: it must be the {name}")
-    return secret
-
-
-def _first_line(file: Path) -> str:
-    with file.open(encoding="utf-8") as lines:
-        return lines.readline(LONGEST_SECRET)
-
-
-def _asked_for(name: str, options: ConnectOptions) -> str:
-    if not sys.stdin.isatty():
-        raise invalid(f"there is no terminal to ask for the {name} at: give --{name}-env or --{name}-file")
-    secret = getpass.getpass(f"{name.capitalize()} of {options.username}: ")
-    if not secret:
-        raise invalid(f"no {name} was given")
-    return secret
-
-
-def make_context(ca: Path | None) -> ssl.SSLContext | None:
-    """A verifying context that trusts the roots in the file and no other; None: the adapter's default.
-
-    Raises `ConnectFailed` (INVALID_ARGUMENT).
-    """
-    if ca is None:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
-    except OSError as error:  # ssl.SSLError is one too
-        why = "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else reason(error)
-        raise invalid(f"cannot read the roots to trust from {ca}: {why}") from None
-
-
-def reason(error: Exception) -> str:
-    """What the system has against a file."""
-    if isinstance(error, UnicodeError):
-        return "it is not UTF-8"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+def _check_tls(arguments: argparse.Namespace, security: Security) -> None:
+    if arguments.key is not None and arguments.cert is None:
+        raise invalid("a key is of no use without its certificate: give --cert too")
+    for name in ("ca", "cert"):
+        if getattr(arguments, name) is not None and security is Security.NONE:
+            raise invalid(f"--{name} is for TLS, and there is none to be: give --security too")
+    if arguments.allow_plaintext_auth and security in (Security.REQUIRED, Security.IMPLICIT):
+        raise invalid("--allow-plaintext-auth is of no use where TLS must be: give --security opportunistic or none")

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from smtpproto import Envelope, Mail, Reply
+from smtpproto.sasl import Question, VerifyExternal
 
-from .handler import Decision, Handler, Outcome, ServerSession
+from .handler import Decision, Handler, Outcome, ServerSession, Verdict
 from .maildir import Maildir
 from .received import ReceivedMessage
+from .server_users import owner_of
 
 HEAD: Final = 65_536
 """Octets of a message that are kept for its header and a preview."""
@@ -89,13 +91,14 @@ def _clean(text: str) -> str:
 
 
 class Witnessing(Handler):
-    """Tells of each message that was taken, once it was answered.
+    """Tells of each message that was taken, once it was answered; and of what the mechanisms ask.
 
     ``enough``: so many are taken, and no more.  It keeps nothing of them; a subclass may.
     """
 
     enough: int | None = None
     on_arrival: Callable[[ServerSession, Arrival], object] | None = None
+    on_question: Callable[[ServerSession, Question], object] | None = None
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -108,6 +111,15 @@ class Witnessing(Handler):
     def is_full(self) -> bool:
         """No more are taken."""
         return self.enough is not None and self.count >= self.enough
+
+    def verify(self, session: ServerSession, question: Question) -> Verdict:
+        """Tell of it, and leave it to the `ServerAuth`, but for what a certificate says."""
+        if self.on_question is not None:
+            self.on_question(session, question)
+        if not isinstance(question, VerifyExternal):
+            return super().verify(session, question)
+        owner = None if session.tls is None else owner_of(session.tls.certificate)
+        return owner if question.authorization_id in ("", owner) else False
 
     def mail(self, session: ServerSession, command: Mail) -> Decision:
         """Refuse it where there were enough."""

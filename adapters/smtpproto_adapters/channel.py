@@ -16,10 +16,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from smtpproto import ErrorCode, NotTls, SmtpError, TransportError
-from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Next, Octets, Receive, Send, StartTls
+from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Next, Octets, Receive, Send, StartTls, Wait
+from smtpproto.sasl import NO_BINDINGS
 
+from .bindings import channel_bindings
 from .translate import translate, translate_tls
-from .transport import CLOSE_SECONDS, READ_SIZE, HalfClose, named
+from .transport import CLOSE_SECONDS, EARLY_SIZE, READ_SIZE, HalfClose, named
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -65,8 +67,11 @@ class Channel:
         peer: str,
         clock: Callable[[], float],
         server_side: bool = False,
+        bindings: Mapping[str, bytes] = NO_BINDINGS,
     ) -> None:
+        """``bindings``: the channel bindings of a server, which `ssl` does not tell."""
         self.peer = peer
+        self._bindings = bindings
         self._context = context
         self._clock = clock
         self._server_side = server_side
@@ -74,6 +79,7 @@ class Channel:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._receive_until = math.inf
+        self._early = bytearray()  # what came while nobody wanted to read, below TLS
         self._ended = False  # the peer will write no more
         self._deaf = False  # the peer will read no more
         self.tls_failure = ""
@@ -127,6 +133,9 @@ class Channel:
                 return (yield effect)
             case StartTls(timeout, host_name):
                 yield from self._start_tls(host_name, self._after(timeout))
+                return self._channel_bindings()
+            case Wait(timeout):
+                yield from self._wait(self._after(timeout))
             case Close():
                 yield from self._close()
             case _:
@@ -182,7 +191,25 @@ class Channel:
             # Without its close_notify; the engine knows a reply that was cut off when it sees one.
             return b""
 
+    def _wait(self, deadline: float) -> Flow[None]:
+        """Let the time pass.  A read notices when the peer goes, or the server is shut down; what it reads is kept."""
+        early = self._early
+        while not self._ended and self._clock() < deadline:
+            try:
+                early += yield from self._read_now(deadline)
+            except TimeoutError:
+                return
+            if len(early) > EARLY_SIZE:
+                raise ConnectionAbortedError("it sends more and more, although it has to wait for an answer")
+
     def _read(self, deadline: float) -> Flow[bytes]:
+        if self._early:
+            data = bytes(self._early)
+            self._early.clear()
+            return data
+        return (yield from self._read_now(deadline))
+
+    def _read_now(self, deadline: float) -> Flow[bytes]:
         try:
             data: bytes = yield Receive(self._left(deadline))
         except ConnectionError:
@@ -238,6 +265,10 @@ class Channel:
                 f"{self.peer} closed the connection in the TLS handshake", ErrorCode.CLOSED_BY_PEER
             ) from None
         self._tls = tls
+
+    def _channel_bindings(self) -> Mapping[str, bytes]:
+        assert self._tls is not None
+        return self._bindings if self._server_side else channel_bindings(self._tls.getpeercert(True))
 
     def _check_first(self, data: bytes) -> None:
         if data[0] not in _RECORD_TYPES:

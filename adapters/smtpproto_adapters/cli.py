@@ -8,13 +8,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from smtpproto import __version__
 
-from . import command_connect, command_send, command_serve
-from .arguments import Parser
+from . import command_connect, command_hash, command_send, command_serve
+from .parser import Parser
 from .statuses import Status
 from .terminal import complain, is_interrupt, let_every_character_pass, let_go_of_output, missing
+
+COMMANDS: Final = {
+    "connect": command_connect,
+    "send": command_send,
+    "serve": command_serve,
+    "hash-password": command_hash,
+}
 
 
 def make_parser() -> Parser:
@@ -22,7 +30,7 @@ def make_parser() -> Parser:
     parser = Parser(prog="smtpproto", description="Look at SMTP servers, send mail, and take it.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"smtpproto {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, module in (("connect", command_connect), ("send", command_send), ("serve", command_serve)):
+    for name, module in COMMANDS.items():
         command = commands.add_parser(
             name, **module.TEXTS, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
         )

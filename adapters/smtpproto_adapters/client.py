@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
 from smtpproto import (
-    Authenticator,
     ClientConnection,
     ClientMechanism,
     Command,
@@ -214,16 +213,10 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
         authorization_id: str,
     ) -> Flow[Reply]:
         credentials = self._credentials(username, password, token, authorization_id)
-        options = self.options
 
         def make(connection: ClientConnection) -> Flow[Reply]:
-            authenticator = Authenticator(
-                connection,
-                credentials,
-                mechanisms=options.mechanisms if mechanisms is None else mechanisms,
-                allow_plaintext=options.allow_plaintext_auth,
-            )
-            return flows.authenticate(connection, authenticator, self._watch)
+            assert self._connector is not None
+            return flows.authenticate(connection, self._connector.authenticator(credentials, mechanisms), self._watch)
 
         return self._conversing(make)
 
@@ -236,9 +229,9 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
             username = options.username
         if password is None and token is None and username == options.username:
             password, token = options.password, options.token
-        if username is None and token is None:
-            return None
         authorization_id = authorization_id or options.authorization_id
+        if username is None and token is None and not authorization_id:
+            return None
         return Credentials(username or "", password, authorization_id=authorization_id, token=token)
 
     def _delivering(

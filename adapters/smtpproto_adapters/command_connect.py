@@ -8,32 +8,27 @@ from typing import Any, Final
 
 from smtpproto import ConnectFailed, ErrorCode
 
-from .arguments import (
-    WAITS,
-    Parser,
-    add_adapter,
-    add_address,
-    add_authentication,
-    add_output,
-    add_session,
-    make_context,
-    make_options,
-)
+from .arguments import URL_HELP, WAITS, add_adapter, add_address, add_output, add_session, make_options
+from .authentication import NAMES, add_authentication, listed
+from .hints import hint
 from .json_lines import JsonLines
+from .parser import Parser, option_of
 from .sessions import RUNNERS
 from .terminal import complain
-from .trace import Trace, View
-
-URL_HELP: Final = "smtp, smtps, submission, submissions or lmtp://[USER@]HOST[:PORT], or lmtp:///PATH"
+from .trace import Outcome, Trace, View
 
 USAGE: Final = """\
 smtpproto connect [OPTION ...] URL
        smtpproto connect [OPTION ...] --host HOST | --path PATH
        smtpproto connect --demo"""
 
-EPILOG: Final = """\
-Example:
+EPILOG: Final = f"""\
+Examples:
   smtpproto connect submission://ann@mx.example --auth --password-prompt
+  smtpproto connect smtps://mx.example --auth --mechanism EXTERNAL --cert me.pem
+
+The mechanisms, the strongest first; ANONYMOUS is used only where it is named:
+{listed(NAMES)}
 
 A password or a token never stands on the command line or in the URL, where
 every user of the machine could read it.
@@ -50,13 +45,6 @@ TEXTS: Final[dict[str, Any]] = {
     "usage": USAGE,
     "epilog": EPILOG,
 }
-
-HINTS: Final = {
-    ErrorCode.CERTIFICATE_NOT_TRUSTED: "--ca FILE says whom to trust instead of the system's authorities",
-    ErrorCode.WRONG_HOST_NAME: "--host-name NAME says for whom it has to be",
-    ErrorCode.PLAINTEXT_AUTHENTICATION_FORBIDDEN: "see --security and --allow-plaintext-auth",
-}
-"""What to do about it, where an option is the answer."""
 
 OPTION_OF: Final = {"extended": "--ehlo and --helo", "url": "a URL"}
 """Where it is not the name with hyphens."""
@@ -93,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _connect(arguments: argparse.Namespace) -> int:
     try:
-        options, context = make_options(arguments), make_context(arguments.ca)
+        options, context = make_options(arguments)
         target = options.resolve()
     except ConnectFailed as failure:
         if arguments.json:
@@ -107,9 +95,10 @@ def _connect(arguments: argparse.Namespace) -> int:
     try:
         RUNNERS[arguments.adapter](options, context, trace, None)
     except ConnectFailed as failure:
-        sentence = trace.end(failure)
+        outcome = Outcome.of_connecting(failure, str(failure))
+        sentence = trace.finish(outcome)
         if not arguments.json:
-            complain("; ".join(filter(None, (sentence, HINTS.get(failure.code)))))
+            complain("; ".join(filter(None, (sentence, hint(outcome, options, trace.refusal)))))
         return int(failure.code)
     trace.end(None)
     return int(ErrorCode.SUCCESS)
@@ -135,5 +124,5 @@ def _refuse_beside_demo(parser: Parser, arguments: argparse.Namespace) -> None:
     bare = vars(parser.parse_args(["--demo"]))
     for name, value in vars(arguments).items():
         if name in bare and name != "no_color" and value != bare[name]:
-            option = OPTION_OF.get(name, f"--{name.replace('_', '-')}")
+            option = OPTION_OF.get(name, option_of(name))
             parser.error(f"--demo chooses everything itself: leave out {option}")

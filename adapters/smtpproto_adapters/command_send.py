@@ -23,22 +23,11 @@ from smtpproto import (
     RecipientResult,
 )
 
-from .arguments import (
-    SENDING,
-    WAITS,
-    Group,
-    Parser,
-    add_adapter,
-    add_address,
-    add_authentication,
-    add_output,
-    add_session,
-    invalid,
-    make_context,
-    make_options,
-)
-from .command_connect import HINTS
+from .arguments import SENDING, WAITS, add_adapter, add_address, add_output, add_session, make_options
+from .authentication import add_authentication
+from .hints import hint
 from .json_lines import JsonLines
+from .parser import Group, Parser, invalid
 from .sessions import RUNNERS, Errand
 from .statuses import OF_FATE, Status
 from .terminal import complain, is_interrupt
@@ -121,12 +110,12 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as files:
         try:
             _check(arguments)
-            options, context = make_options(arguments), make_context(arguments.ca)
+            options, context = make_options(arguments)
             options.resolve()
             envelope, content = _message(arguments, files)
         except ConnectFailed as failure:
             view: View = JsonLines(sys.stdout) if arguments.json else _Silent()
-            return _end(arguments, Trace(view), Outcome.of_connecting(failure, str(failure)))
+            return _end(arguments, None, Trace(view), Outcome.of_connecting(failure, str(failure)))
         return _send(arguments, options, context, envelope, content)
 
 
@@ -232,9 +221,9 @@ def _send(
             errand = Errand(envelope, content, arguments.chunking, on_progress)
             result = RUNNERS[arguments.adapter](options, context, trace, errand)
         assert result is not None
-        return _end(arguments, trace, outcome_of(result))
+        return _end(arguments, options, trace, outcome_of(result))
     except ConnectFailed as failure:
-        return _end(arguments, trace, Outcome.of_connecting(failure, str(failure)))
+        return _end(arguments, options, trace, Outcome.of_connecting(failure, str(failure)))
     except CannotRead as error:
         result = unsent(error)
         outcome = Outcome(Status.NOT_SENT, Status.NOT_SENT.name, f"the message was not sent: {error}")
@@ -244,9 +233,9 @@ def _send(
     except (KeyboardInterrupt, BaseExceptionGroup) as error:
         if not is_interrupt(error):
             raise
-        return _end(arguments, trace, Outcome(Status.INTERRUPTED, Status.INTERRUPTED.name, trace.interrupted))
+        return _end(arguments, options, trace, Outcome(Status.INTERRUPTED, Status.INTERRUPTED.name, trace.interrupted))
     trace.deliver(result)
-    return _end(arguments, trace, outcome)
+    return _end(arguments, options, trace, outcome)
 
 
 class _Sending(Trace):
@@ -269,11 +258,10 @@ class _Sending(Trace):
         super().deliver(result)
 
 
-def _end(arguments: argparse.Namespace, trace: Trace, outcome: Outcome) -> int:
+def _end(arguments: argparse.Namespace, options: ConnectOptions | None, trace: Trace, outcome: Outcome) -> int:
     sentence = trace.finish(outcome)
     if sentence and not arguments.json:
-        hint = next((hint for code, hint in HINTS.items() if code == outcome.code), None)
-        complain("; ".join(filter(None, (sentence, hint))))
+        complain("; ".join(filter(None, (sentence, hint(outcome, options, trace.refusal)))))
     return int(outcome.code)
 
 

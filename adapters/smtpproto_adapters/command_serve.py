@@ -11,14 +11,18 @@ import ssl
 import sys
 import tempfile
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from smtpproto import ErrorCode, Limits, LocalProtocolError, Service
+from smtpproto import ConnectFailed, ErrorCode, Limits, LocalProtocolError, ServerAuth, Service
 
-from .arguments import Group, Parser, add_output, reason
+from . import certificates
+from .arguments import add_output
+from .authentication import listed
+from .parser import Group, Parser, invalid, option_of, reason
+from .server_users import NAMES, add_users, make_auth, read_users
 from .statuses import Status
 from .terminal import complain
 
@@ -26,25 +30,26 @@ if TYPE_CHECKING:
     from .arrivals import Arrival, Witnessing
     from .blocking import Server
     from .handler import ServerSession
-    from .onlooker import ServerView
+    from .onlooker import Offer, ServerView
 
 PORT: Final = 2525
 LAST_WORDS: Final = 5.0
 """Seconds that the session of the last message gets for its QUIT."""
-LONGEST_USERS: Final = 1_048_576
-"""Octets that are read of a file with users."""
 
 USAGE: Final = "smtpproto serve [OPTION ...]"
 
-EPILOG: Final = """\
+EPILOG: Final = f"""\
 Examples:
   smtpproto serve
-  smtpproto serve --tls starttls --user ann:secret --maildir ~/Mail
+  smtpproto serve --tls starttls --users users --maildir ~/Mail
   smtpproto serve --lmtp --port 0 --once --json
 
 It is for development: it takes every message, for whomever it is, and keeps
-none but in a maildir.  A password on the command line can be read by every user
-of the machine: make one up, or give --users-file.
+none but in a maildir.  `smtpproto hash-password` makes lines for --users that
+do not have the password.
+
+The mechanisms that can be offered:
+{listed(NAMES)}
 
 The exit status is 0 where it was ended by ^C, SIGTERM or --count, 2 for an
 invalid argument, and 60 where it cannot listen.
@@ -62,7 +67,8 @@ def add_arguments(parser: Parser) -> None:
     """Those of this command."""
     _add_server(parser.add_argument_group("the server"))
     _add_tls(parser.add_argument_group("TLS"))
-    _add_mail(parser.add_argument_group("users and mail"))
+    add_users(parser.add_argument_group("authentication"))
+    _add_mail(parser.add_argument_group("mail"))
     add_output(parser.add_argument_group("showing"))
 
 
@@ -90,18 +96,15 @@ def _add_tls(group: Group) -> None:
         metavar="FILE",
         help="where clients find whom to trust, if it is made now (default: a temporary file, which is told)",
     )
+    group.add_argument(
+        "--client-ca",
+        type=Path,
+        metavar="FILE",
+        help="PEM file of the roots of clients' certificates: with one, a client can authenticate by EXTERNAL",
+    )
 
 
 def _add_mail(group: Group) -> None:
-    group.add_argument(
-        "--user",
-        dest="users",
-        action="append",
-        type=_user,
-        metavar="NAME:PASSWORD",
-        help="who may authenticate (repeatable); without TLS on loopback alone",
-    )
-    group.add_argument("--users-file", type=Path, metavar="FILE", help="the same, one a line")
     group.add_argument("--size", type=_number("size", 1, 10**15), metavar="N", help="octets that a message may have")
     group.add_argument("--maildir", type=Path, metavar="DIR", help="maildir to keep the messages in")
 
@@ -115,28 +118,21 @@ def _number(name: str, lowest: int, highest: int) -> Any:
     return number
 
 
-def _user(text: str) -> tuple[str, str]:
-    name, _, password = text.partition(":")
-    if not name or not password:
-        raise argparse.ArgumentTypeError("a user is given as NAME:PASSWORD")
-    return name, password
-
-
-class _Refused(Exception):
-    """The arguments make no sense."""
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Serve until it is enough; returns the exit status."""
     with ExitStack() as stack:
         try:
-            users = _users(arguments)
-            handler = _handler(arguments, users)
-            service = _service(arguments, users)
-            context, ca = _tls(arguments, stack)
-            view = _view(arguments)
-            running = _Running(arguments, handler, service, context, view, users)
-        except (_Refused, LocalProtocolError) as error:
+            users = read_users(arguments)
+            auth = make_auth(arguments, users, loopback=_is_loopback(arguments.host))
+            running = _Running(
+                arguments,
+                _handler(arguments),
+                _service(arguments, auth),
+                _tls(arguments, stack),
+                _view(arguments),
+                users.hidden,
+            )
+        except (ConnectFailed, LocalProtocolError) as error:
             complain(str(error))
             return int(ErrorCode.INVALID_ARGUMENT)
         stack.enter_context(_terminable())
@@ -147,29 +143,11 @@ def run(arguments: argparse.Namespace) -> int:
             hint = "; --port 0 takes any free one" if taken else ""
             complain(f"cannot listen at {arguments.host} port {arguments.port}: {reason(error)}{hint}")
             return int(Status.CANNOT_LISTEN)
-        running.serve(ca)
+        running.serve()
     return int(ErrorCode.SUCCESS)
 
 
 # What the arguments mean -------------------------------------------------------------------------------------------
-
-
-def _users(arguments: argparse.Namespace) -> dict[str, str]:
-    users: list[tuple[str, str]] = list(arguments.users or ())
-    if arguments.users_file is not None:
-        try:
-            with arguments.users_file.open(encoding="utf-8") as file:
-                lines = file.read(LONGEST_USERS).splitlines()
-            users += [_user(line) for line in lines if line]
-        except argparse.ArgumentTypeError:
-            raise _Refused(f"{arguments.users_file} has a line that is not NAME:PASSWORD") from None
-        except (OSError, ValueError) as error:
-            raise _Refused(f"cannot read the users from {arguments.users_file}: {reason(error)}") from None
-        if not users:
-            raise _Refused(f"{arguments.users_file} names no user")
-    if users and arguments.tls is None and not _is_loopback(arguments.host):
-        raise _Refused("passwords without TLS are for loopback alone: give --tls")
-    return dict(users)
 
 
 def _is_loopback(host: str) -> bool:
@@ -179,71 +157,60 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _handler(arguments: argparse.Namespace, users: dict[str, str]) -> Witnessing:
+def _handler(arguments: argparse.Namespace) -> Witnessing:
     from .arrivals import Witnessing, WitnessingMaildir
 
-    credentials = users or None
     if arguments.maildir is None:
-        handler = Witnessing(credentials=credentials)
+        handler = Witnessing()
     elif arguments.maildir.exists() and not arguments.maildir.is_dir():
-        raise _Refused(f"{arguments.maildir} is no directory, and so no maildir")
+        raise invalid(f"{arguments.maildir} is no directory, and so no maildir")
     else:
-        handler = WitnessingMaildir(path=arguments.maildir, credentials=credentials)
+        handler = WitnessingMaildir(path=arguments.maildir)
     handler.enough = arguments.count
     return handler
 
 
-def _service(arguments: argparse.Namespace, users: dict[str, str]) -> Service:
+def _service(arguments: argparse.Namespace, auth: ServerAuth | None) -> Service:
     return Service(
         arguments.host_name,
         starttls=arguments.tls == "starttls",
-        mechanisms=("PLAIN", "LOGIN") if users else (),
-        allow_plaintext_auth=arguments.tls is None,
+        auth=auth,
         lmtp=arguments.lmtp,
         limits=Limits() if arguments.size is None else Limits(message=arguments.size),
     )
 
 
-def _tls(arguments: argparse.Namespace, stack: ExitStack) -> tuple[ssl.SSLContext | None, str | None]:
-    """The server's certificate, and a file with those that clients must trust, where it is made now."""
+class _Tls(NamedTuple):
+    """What the server shows."""
+
+    context: ssl.SSLContext | None = None
+    certificate: Path | bytes | None = None
+    """The same certificate once more, for binding authentication to the channel."""
+    ca: str | None = None
+    """A file with the one that clients must trust, where it is made now."""
+
+
+def _tls(arguments: argparse.Namespace, stack: ExitStack) -> _Tls:
     if arguments.tls is None:
-        for name in ("cert", "key", "write_ca"):
+        for name in ("cert", "key", "write_ca", "client_ca"):
             if getattr(arguments, name) is not None:
-                raise _Refused(f"--{name.replace('_', '-')} is for TLS: give --tls too")
-        return None, None
+                raise invalid(f"{option_of(name)} is for TLS: give --tls too")
+        return _Tls()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    if arguments.cert is None:
-        if arguments.key is not None:
-            raise _Refused("a key is of no use without its certificate: give --cert too")
-        return context, _make_certificate(arguments, context, stack)
-    if arguments.write_ca is not None:
-        raise _Refused("--write-ca is for a certificate that is made now: leave it out, or --cert")
-    try:
-        context.load_cert_chain(arguments.cert, arguments.key)
-    except ssl.SSLError:
-        raise _Refused(f"{arguments.cert} holds no certificate in PEM that goes with a key") from None
-    except OSError as error:
-        raise _Refused(f"cannot read the certificate from {arguments.cert}: {reason(error)}") from None
-    return context, None
-
-
-def _make_certificate(arguments: argparse.Namespace, context: ssl.SSLContext, stack: ExitStack) -> str:
-    import trustme
-
-    names = dict.fromkeys(("localhost", "127.0.0.1", "::1", arguments.host_name.strip("[]"), arguments.host))
-    authority = trustme.CA()
-    try:
-        authority.issue_cert(*filter(None, names)).configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
-    except (ValueError, UnicodeError) as error:
-        raise _Refused(f"no certificate can be made for {arguments.host_name} at {arguments.host}: {error}") from None
-    file: Path | None = arguments.write_ca
-    if file is None:
-        file = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smtpproto-")), "ca.pem")
-    try:
-        authority.cert_pem.write_to_path(str(file))
-    except OSError as error:
-        raise _Refused(f"cannot write the certificate to trust to {file}: {reason(error)}") from None
-    return str(file)
+    if arguments.client_ca is not None:
+        certificates.accept_clients(context, arguments.client_ca)
+    if arguments.cert is not None:
+        if arguments.write_ca is not None:
+            raise invalid("--write-ca is for a certificate that is made now: leave it out, or --cert")
+        certificates.load(context, arguments.cert, arguments.key)
+        return _Tls(context, arguments.cert)
+    if arguments.key is not None:
+        raise invalid("a key is of no use without its certificate: give --cert too")
+    ca: Path | None = arguments.write_ca
+    if ca is None:
+        ca = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smtpproto-")), "ca.pem")
+    names = (arguments.host_name.strip("[]"), arguments.host)
+    return _Tls(context, certificates.make(context, names, ca), str(ca))
 
 
 def _view(arguments: argparse.Namespace) -> ServerView:
@@ -268,37 +235,40 @@ class _Running:
         arguments: argparse.Namespace,
         handler: Witnessing,
         service: Service,
-        context: ssl.SSLContext | None,
+        tls: _Tls,
         view: ServerView,
-        users: dict[str, str],
+        secrets: Iterable[str],
     ) -> None:
         from .blocking import Server
         from .onlooker import Onlooker
 
         self._handler = handler
         self._view = view
+        self._ca = tls.ca
         self._enough = threading.Event()
         self._last_ended = threading.Event()
         self._last: ServerSession | None = None
-        self._onlooker = Onlooker(view, users.values(), self._enough.set)
+        self._onlooker = Onlooker(view, secrets, self._enough.set)
         handler.on_arrival = self._arrived
+        handler.on_question = self._onlooker.on_question
         self.server: Server = Server(
             handler,
             host=arguments.host,
             port=arguments.port,
             service=service,
-            context=context,
+            context=tls.context,
+            certificate=tls.certificate,
             implicit_tls=arguments.tls == "implicit",
             on_event=self._onlooker.on_event,
             on_send=self._onlooker.on_send,
             on_end=self._ended,
         )
 
-    def serve(self, ca: str | None) -> None:
+    def serve(self) -> None:
         """Until it is enough.  Raises BrokenPipeError where nobody reads any more."""
         with _complaining():
             try:
-                self._view.listening(self._url, self._offer, ca)
+                self._view.listening(self._url, self._offer, self._ca)
                 self._enough.wait()
                 if self._handler.is_full:
                     self._last_ended.wait(LAST_WORDS)
@@ -329,11 +299,17 @@ class _Running:
         return f"{scheme}://{host}:{server.port}"
 
     @property
-    def _offer(self) -> str:
-        server = self.server
-        tls = "implicit TLS" if server.implicit_tls else "STARTTLS" if server.service.starttls else "no TLS"
-        auth = "AUTH" if server.service.mechanisms else "no AUTH"
-        return f"{'LMTP' if server.service.lmtp else 'SMTP'}, {tls}, {auth}"
+    def _offer(self) -> Offer:
+        from .onlooker import Offer
+
+        server, auth = self.server, self.server.service.auth
+        secure = server.context is not None
+        return Offer(
+            "LMTP" if server.service.lmtp else "SMTP",
+            "implicit TLS" if server.implicit_tls else "STARTTLS" if secure else "no TLS",
+            () if auth is None else tuple(auth.offered(secure=secure, bindings=server.channel_bindings)),
+            auth is not None and auth.required,
+        )
 
 
 @contextmanager

@@ -17,8 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from smtpproto import (
-    Auth,
-    AuthSucceeded,
     Command,
     Connected,
     ConnectFailed,
@@ -28,6 +26,7 @@ from smtpproto import (
     RecipientResult,
     Reply,
     Security,
+    ServerAuth,
     Service,
     Target,
 )
@@ -35,7 +34,7 @@ from smtpproto import (
 from .inbox import Inbox
 from .ladder import BAD, EVENT, GOOD, HEADING, Ladder
 from .received import ReceivedMessage
-from .trace import Outcome, Tls, Trace, View
+from .trace import Attempt, Outcome, Tls, Trace, View
 
 HOST_NAME: Final = "mail.example"
 USERNAME: Final = "user"
@@ -74,8 +73,6 @@ MODES: Final = (
     Mode("implicit TLS", "Implicit TLS", _options(security=Security.IMPLICIT)),
 )
 
-SERVICE: Final = Service(HOST_NAME, starttls=True, mechanisms=("PLAIN", "LOGIN"))
-
 
 class Witness(View):
     """Remembers what was established, and hands on to another one."""
@@ -85,8 +82,7 @@ class Witness(View):
         self.mode = mode
         self.connected: Connected | None = None
         self.secured: Tls | None = None
-        self.mechanism = ""
-        self.authenticated = False
+        self.attempt: Attempt | None = None
         self.delivered = False
         self.trouble = "did not come to its end"
         self.shown = shown
@@ -98,8 +94,6 @@ class Witness(View):
 
     def sent(self, command: Command) -> None:
         """As `View.sent`."""
-        if isinstance(command, Auth):
-            self.mechanism = command.mechanism
         if self.shown is not None:
             self.shown.sent(command)
 
@@ -113,10 +107,14 @@ class Witness(View):
         """As `View.event`."""
         if isinstance(event, Connected):
             self.connected = event
-        elif isinstance(event, AuthSucceeded):
-            self.authenticated = True
         if self.shown is not None:
             self.shown.event(event, reply)
+
+    def authentication(self, attempt: Attempt) -> None:
+        """As `View.authentication`."""
+        self.attempt = attempt
+        if self.shown is not None:
+            self.shown.authentication(attempt)
 
     def content(self, octets: int) -> None:
         """As `View.content`."""
@@ -143,6 +141,12 @@ class Witness(View):
         return self.connected is not None and not self.trouble and done
 
     @property
+    def authenticated(self) -> bool:
+        """True where that was bound to the TLS channel, and both sides have proved themselves."""
+        attempt = self.attempt
+        return attempt is not None and attempt.server_proved and attempt.channel_binding is not None
+
+    @property
     def row(self) -> tuple[str, ...]:
         """The row of the final table."""
         head = (self.adapter, self.mode.title)
@@ -150,8 +154,8 @@ class Witness(View):
         if connected is None or not self.established:
             return (*head, self.trouble or "not as it had to be")
         hello = str(len(connected.extensions)) if connected.extended else "no ESMTP"
-        tls = f"{self.secured.version} {self.secured.cipher}" if self.secured is not None else "none"
-        return (*head, hello, tls, f"{USERNAME} ({self.mechanism})" if self.authenticated else "nobody")
+        tls = self.secured.version if self.secured is not None else "none"
+        return (*head, hello, tls, f"{USERNAME} ({self.attempt.mechanism})" if self.attempt is not None else "nobody")
 
 
 # The three adapters ------------------------------------------------------------------------------------------------
@@ -163,10 +167,13 @@ class Stage:
     def __init__(self, console: Console) -> None:
         authority = trustme.CA()
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(HOST_NAME).configure_cert(server)  # pyright: ignore[reportUnknownMemberType]
+        leaf = authority.issue_cert(HOST_NAME)
+        leaf.configure_cert(server)  # pyright: ignore[reportUnknownMemberType]
         self.client_context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
-        self.handler = Inbox(credentials={USERNAME: PASSWORD})
-        self.clear: dict[str, Any] = {"service": SERVICE, "context": server}
+        self.handler = Inbox()
+        service = Service(HOST_NAME, starttls=True, auth=ServerAuth({USERNAME: PASSWORD}))
+        certificate = leaf.cert_chain_pems[0].bytes()
+        self.clear: dict[str, Any] = {"service": service, "context": server, "certificate": certificate}
         self.secure: dict[str, Any] = {**self.clear, "implicit_tls": True}
         self.witnesses: list[Witness] = []
         self._console = console

@@ -50,13 +50,13 @@ from smtpproto import (
     Reply,
     Rset,
     TransportError,
-    Verify,
     Vrfy,
     XClient,
     XForward,
 )
 from smtpproto import StartTls as StartTlsCommand
 from smtpproto.flows import Ask, Effect, Flow, Receive, Send, StartTls
+from smtpproto.sasl import Question
 
 T = TypeVar("T")
 
@@ -299,7 +299,7 @@ class Script:
 
     def _do(self, effect: Effect) -> Flow[Any]:
         match effect:
-            case Ask(subject=CommandReceived() | Verify()):
+            case Ask(subject=CommandReceived() | Question()):
                 scripted = next((each.answer for each in self._due if each.answer is not None), None)
                 return (yield effect) if scripted is None else scripted
             case Send():

@@ -16,8 +16,7 @@ went away in the middle of it: what was kept for it can be let go there.
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from smtpproto import (
@@ -34,8 +33,8 @@ from smtpproto import (
     Reply,
     ServerConnection,
     ServiceSession,
-    Verify,
 )
+from smtpproto.sasl import Question, ServerAnswer
 
 from .channel import Channel, TlsInfo
 from .received import ReceivedMessage
@@ -48,9 +47,8 @@ Outcomes: TypeAlias = Reply | Sequence[Reply] | Mapping[str, Reply] | None
 forward-path, where one that is missing gets the default."""
 Outcome: TypeAlias = Outcomes | Awaitable[Outcomes]
 """The same; at once, or (asyncio, trio) when it is awaited."""
-Verdict: TypeAlias = bool | Reply | Awaitable[bool | Reply]
-Credentials: TypeAlias = Mapping[str, str] | Callable[[str], str | None]
-"""The password of each user; or what knows it, and returns None for a user that it does not know."""
+Verdict: TypeAlias = "ServerAnswer | Reply | Awaitable[ServerAnswer | Reply]"
+"""What a method of a handler says to a mechanism's question."""
 
 _NO_RECIPIENT: Final = Reply(554, "5.5.1 no valid recipients")
 
@@ -163,13 +161,6 @@ class Handler:
     the server lives on.  One handler serves all sessions; with blocking sockets it is called from many threads.
     """
 
-    credentials: Credentials | None = None
-    """Who may authenticate, for the default of `verify`."""
-
-    def __init__(self, *, credentials: Credentials | None = None) -> None:
-        if credentials is not None:
-            self.credentials = credentials
-
     def early_talker(self, session: ServerSession) -> Decision:
         """The client spoke before it was greeted, as only programs do that do not care for answers.
 
@@ -185,9 +176,13 @@ class Handler:
         """It says who it is.  A transaction that was under way is over.  RFC 5321 section 4.1.1.1."""
         return None
 
-    def verify(self, session: ServerSession, question: Verify) -> Verdict:
-        """Is this the password?  True, False, or a `Reply` that refuses for another reason.  RFC 4954 section 4."""
-        return self._knows(question)
+    def verify(self, session: ServerSession, question: Question) -> Verdict:
+        """What a mechanism asks: is this the password (`Verify`), whose is this token (`VerifyToken`) …?
+
+        What the answers are, each question says.  False is a no, a `Reply` refuses for another reason, and None leaves
+        the question to the `ServerAuth` of the service.  RFC 4954 section 4.
+        """
+        return None
 
     def mail(self, session: ServerSession, command: Mail) -> Decision:
         """A transaction begins.  RFC 5321 section 4.1.1.2."""
@@ -260,13 +255,3 @@ class Handler:
     @property
     def _wants_messages(self) -> bool:
         return getattr(self.message, "__func__", None) is not Handler.message
-
-    def _knows(self, question: Verify) -> bool:
-        known = self.credentials
-        if known is None:
-            return False
-        password = known(question.username) if callable(known) else known.get(question.username)
-        # What takes the same time for a user that there is not.
-        same = hmac.compare_digest((password or "").encode(), question.password.encode())
-        own = question.authorization_id in ("", question.username)
-        return password is not None and same and own

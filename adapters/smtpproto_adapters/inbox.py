@@ -11,7 +11,7 @@ from typing import Final, overload
 
 from smtpproto import LocalProtocolError, Reply
 
-from .handler import Credentials, Handler, Outcome, ServerSession
+from .handler import Handler, Outcome, ServerSession
 from .received import ReceivedMessage
 
 MAX_MESSAGES: Final = 10_000
@@ -27,8 +27,7 @@ class Inbox(Handler, Sequence[ReceivedMessage]):
     many, further ones are refused with 452 until `clear`; none is ever thrown away.
     """
 
-    def __init__(self, *, credentials: Credentials | None = None, max_messages: int = MAX_MESSAGES) -> None:
-        super().__init__(credentials=credentials)
+    def __init__(self, *, max_messages: int = MAX_MESSAGES) -> None:
         if max_messages < 1:
             raise LocalProtocolError(f"max_messages is {max_messages}: it must be 1 or more")
         self.max_messages = max_messages

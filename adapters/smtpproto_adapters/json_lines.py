@@ -21,7 +21,7 @@ from smtpproto import (
     Target,
 )
 
-from .trace import Certificate, Outcome, Tls, View
+from .trace import Attempt, Certificate, Outcome, Tls, View
 
 
 class JsonWriter:
@@ -41,8 +41,8 @@ class JsonWriter:
 class JsonLines(View):
     """A client's session.
 
-    The types are target, sent, tls, event, content, recipient and outcome.  With ``results_only`` there are but the
-    last two.
+    The types are target, sent, tls, event, authentication, content, recipient and outcome.  With ``results_only``
+    there are but the last two.
     """
 
     def __init__(self, file: TextIO, *, results_only: bool = False) -> None:
@@ -81,7 +81,7 @@ class JsonLines(View):
             case EhloReply():
                 fields.update(extensions=_json_extensions(event.extensions))
             case AuthNeeded():
-                fields.update(mechanisms=event.mechanisms, why=event.why.name)
+                fields.update(mechanisms=event.mechanisms, why=event.why.name, usable=event.usable)
             case Connected():
                 fields.update(extensions=_json_extensions(event.extensions), extended=event.extended, tls=event.tls)
             case ConnectionClosed():
@@ -89,6 +89,18 @@ class JsonLines(View):
             case _:
                 pass
         self._write("event", event=type(event).__name__, **fields)
+
+    def authentication(self, attempt: Attempt) -> None:
+        """``{"type": "authentication", "succeeded": true, "mechanism": "SCRAM-SHA-256-PLUS", …}``"""
+        self._write(
+            "authentication",
+            succeeded=attempt.succeeded,
+            mechanism=attempt.mechanism,
+            channel_binding=attempt.channel_binding,
+            server_proved=attempt.server_proved,
+            offered=[decoded(name) for name in attempt.offered],
+            error=attempt.error,
+        )
 
     def content(self, octets: int) -> None:
         """``{"type": "content", "octets": 1234}``"""
@@ -104,7 +116,7 @@ class JsonLines(View):
         )
 
     def outcome(self, outcome: Outcome) -> None:
-        """``{"type": "outcome", "code": 0, "name": "SUCCESS", "message": null, "stage": null, "retryable": …}``"""
+        """``{"type": "outcome", "code": 0, "name": "SUCCESS", "message": null, "stage": null, …}``"""
         self._writer.write(
             "outcome",
             code=outcome.code,
@@ -112,6 +124,7 @@ class JsonLines(View):
             message=outcome.sentence or None,
             stage=None if outcome.stage is None else outcome.stage.name,
             retryable=outcome.retryable,
+            error=outcome.error,
         )
 
     def _write(self, kind: str, **fields: Any) -> None:

@@ -31,7 +31,7 @@ from smtpproto import (
     Target,
 )
 
-from .trace import Certificate, Outcome, Tls, View, printable
+from .trace import Attempt, Certificate, Outcome, Tls, View, printable
 
 NAMES: Final = 16
 """Columns for the names of the events; the longest is ConnectionClosed."""
@@ -66,7 +66,9 @@ SECURITY: Final = {
 }
 
 WHY: Final = {
-    AuthReason.CREDENTIALS_GIVEN: "a user name is given",
+    AuthReason.REQUIRED_BY_SERVER: "the server wants authentication first",
+    AuthReason.TLS_REQUIRED: "the server wants TLS first",
+    AuthReason.CREDENTIALS_GIVEN: "credentials are given",
     AuthReason.SUBMISSION: "this is a submission port",
 }
 """In place of what the core says of it to programs."""
@@ -127,6 +129,8 @@ class Ladder(View):
             certificate = Certificate(tls.certificate)
             names = ", ".join(certificate.names) or certificate.subject
             self._row("", "", Text(f"certificate for {names}", DIM))
+            if self._in_a_row:
+                return
             self._row("", "", Text(f"issued by {certificate.issuer}", DIM))
             self._row("", "", Text(f"valid until {certificate.not_after}", DIM))
 
@@ -138,11 +142,12 @@ class Ladder(View):
                 said = Text(line)
                 said.stylize(style_of(reply), 0, 3)
                 self._row("" if number else name, "" if number else self._to_client, said)
+            if isinstance(event, AuthNeeded):
+                self._row("", "", Text(needed(event), DIM))
             return
         match event:
             case AuthNeeded():
-                offered = ", ".join(map(printable, event.mechanisms)) or "none"
-                self._row(name, "", Text(f"{WHY[event.why]}; mechanisms offered: {offered}"))
+                self._row(name, "", Text(needed(event)))
             case Connected():
                 self._connected = event
                 self._row(name, "", Text(describe(event), GOOD))
@@ -150,6 +155,13 @@ class Ladder(View):
                 self._row(name, self._to_client, Text("the server closed the connection", DIM))
             case _:
                 self._row(name, "", Text())
+
+    def authentication(self, attempt: Attempt) -> None:
+        """By what it succeeded; of a failure, what the server said of it besides its reply."""
+        if attempt.succeeded:
+            self._row("", "", Text(described(attempt), GOOD))
+        elif attempt.error:
+            self._row("", "", Text(f"the server says {printable(attempt.error)}", DOUBTFUL))
 
     def content(self, octets: int) -> None:
         """How much of a message was sent."""
@@ -231,6 +243,29 @@ def content_of(octets: int) -> str:
 def style_of(reply: Reply) -> Style:
     """By its first digit."""
     return BAD if reply.is_permanent else DOUBTFUL if reply.is_transient else GOOD
+
+
+def needed(event: AuthNeeded) -> str:
+    """Why authentication is due, and by what it can be done."""
+    why = WHY[event.why]
+    if event.why is AuthReason.TLS_REQUIRED:
+        return why
+    others = [name for name in event.mechanisms if name.upper() not in event.usable]
+    if not event.mechanisms:
+        how = "no mechanism is offered"
+    elif not event.usable:
+        how = "no mechanism can be used of those offered:"
+    else:
+        how = f"it can be done by {', '.join(event.usable)}"
+        how += "; offered besides:" if others else ""
+    return " ".join([f"{why}; {how}", ", ".join(map(printable, others))]).rstrip()
+
+
+def described(attempt: Attempt) -> str:
+    """By what somebody has authenticated."""
+    binding = f", bound to TLS by {attempt.channel_binding}" if attempt.channel_binding else ""
+    proof = "; the server proved itself, too" if attempt.server_proved else ""
+    return f"authenticated by {attempt.mechanism}{binding}{proof}"
 
 
 def describe(connected: Connected) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
 
-from smtpproto import Limits, LocalProtocolError, Service, Timeouts
+from smtpproto import Limits, LocalProtocolError, ServerAuth, Service, Timeouts
 from smtpproto.limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS
 
 from .blocking import Server
@@ -30,7 +30,9 @@ class LocalServer:
     """A server that runs from `start` to `close`, or for the time of a ``with`` block.
 
     ``tls``: ``"starttls"``, ``"implicit"`` (TLS from the first octet), or None.  Needs trustme (the extra ``testing``).
-    ``credentials``: user name -> password.  Without ``tls`` they may travel in plaintext: it is loopback.
+    ``credentials``: user name -> password; ``tokens``: OAuth 2.0 access token -> user name; ``mechanisms``: others than
+    fit them.  Without ``tls`` they may travel in plaintext: it is loopback.
+    ``auth``: instead of these, a `ServerAuth` of your own.
     ``require_tls``, ``require_auth``: no mail without them.
     ``lmtp``: speak LMTP.
     ``extensions``: lines of the EHLO reply, but for STARTTLS and AUTH; None: what the engine does by itself.
@@ -45,7 +47,9 @@ class LocalServer:
         *,
         tls: Literal["starttls", "implicit"] | None = None,
         credentials: Mapping[str, str] | None = None,
-        mechanisms: Iterable[str | ServerMechanism] = ("PLAIN", "LOGIN"),
+        tokens: Mapping[str, str] | None = None,
+        mechanisms: Iterable[str | ServerMechanism] | None = None,
+        auth: ServerAuth | None = None,
         require_tls: bool = False,
         require_auth: bool = False,
         lmtp: bool = False,
@@ -63,19 +67,19 @@ class LocalServer:
         if require_tls and tls is None:
             raise LocalProtocolError("require_tls=True without tls: say which, 'starttls' or 'implicit'")
         self.inbox = inbox if isinstance(inbox, Inbox) else inbox()
-        if credentials is not None:
-            self.inbox.credentials = credentials
         self.faults = Faults()
         self.username, self.password = next(iter((credentials or {}).items()), ("", ""))
         self.tls = tls
+        if credentials is not None or tokens is not None or mechanisms is not None:
+            auth = _auth(auth, credentials, tokens, mechanisms, required=require_auth, allow_plaintext=tls is None)
+        elif require_auth:
+            raise LocalProtocolError("require_auth=True needs credentials or tokens (or say so in auth=ServerAuth(…))")
         service = Service(
             host_name,
             extensions=extensions,
             starttls=tls == "starttls",
-            mechanisms=() if self.inbox.credentials is None else mechanisms,
-            allow_plaintext_auth=tls is None,
+            auth=auth,
             require_tls=require_tls,
-            require_auth=require_auth,
             lmtp=lmtp,
             limits=limits,
             timeouts=timeouts,
@@ -87,6 +91,7 @@ class LocalServer:
             host=_HOST,
             service=service,
             context=None if self._certificates is None else self._certificates.server,
+            certificate=None if self._certificates is None else self._certificates.pem,
             implicit_tls=tls == "implicit",
             max_connections=max_connections,
             faults=self.faults,
@@ -171,9 +176,32 @@ class LocalServer:
         return f"<LocalServer {self.url}>"
 
 
+def _auth(
+    auth: ServerAuth | None,
+    credentials: Mapping[str, str] | None,
+    tokens: Mapping[str, str] | None,
+    mechanisms: Iterable[str | ServerMechanism] | None,
+    *,
+    required: bool,
+    allow_plaintext: bool,
+) -> ServerAuth:
+    """Without the delay of a failure: that is for strangers, and a test would only wait."""
+    if auth is not None:
+        raise LocalProtocolError("auth says it all: leave out credentials, tokens and mechanisms")
+    return ServerAuth(
+        credentials,
+        tokens=tokens,
+        mechanisms=mechanisms,
+        required=required,
+        allow_plaintext=allow_plaintext,
+        failure_delay=0,
+    )
+
+
 class _Certificates:
-    def __init__(self, server: ssl.SSLContext, authority: str) -> None:
+    def __init__(self, server: ssl.SSLContext, pem: bytes, authority: str) -> None:
         self.server = server
+        self.pem = pem
         self.authority = authority
 
 
@@ -188,5 +216,6 @@ def _certificates() -> _Certificates:
         ) from None
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*_NAMES).configure_cert(server)  # pyright: ignore[reportUnknownMemberType]
-    return _Certificates(server, authority.cert_pem.bytes().decode())
+    leaf = authority.issue_cert(*_NAMES)
+    leaf.configure_cert(server)  # pyright: ignore[reportUnknownMemberType]
+    return _Certificates(server, leaf.cert_chain_pems[0].bytes(), authority.cert_pem.bytes().decode())

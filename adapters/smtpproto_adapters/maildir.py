@@ -26,7 +26,7 @@ from typing import IO, Final
 from smtpproto import Mail, Rcpt, Reply
 from smtpproto.trace import protocol_name, received, return_path
 
-from .handler import Credentials, Decision, Handler, Outcome, ServerSession
+from .handler import Decision, Handler, Outcome, ServerSession
 from .transport import named
 from .turn import logger
 
@@ -55,10 +55,7 @@ class Maildir(Handler):
     its own folder, by SMTP all of them or none get the message.  In asyncio and trio the loop waits for the disk.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], *, per_recipient: bool = False, credentials: Credentials | None = None
-    ) -> None:
-        super().__init__(credentials=credentials)
+    def __init__(self, path: str | os.PathLike[str], *, per_recipient: bool = False) -> None:
         self.path = Path(path)
         self.per_recipient = per_recipient
         self._coming: dict[ServerSession, _Content] = {}

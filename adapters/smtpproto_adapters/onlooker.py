@@ -3,15 +3,16 @@
 An `Onlooker` is what watches the server, from its many threads; it hands everything on to a `ServerView`, one thing at
 a time.  Where that cannot write any more, it is told so once, and the sessions go on undisturbed.
 
-Secrets.  `Auth` and `AuthResponse` mask themselves.  What cannot be read as a command, or is one that nobody knows, may
-be a piece of an authentication that went wrong: right behind one, such lines are not shown.
+Secrets.  `Auth` and `AuthResponse` mask themselves, and challenges are masked here.  What cannot be read as a command,
+or is one that nobody knows, may be a piece of an authentication that went wrong: right behind one, such lines are not
+shown.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from smtpproto import (
     Auth,
@@ -27,20 +28,46 @@ from smtpproto import (
     Reply,
     UnknownCommand,
 )
+from smtpproto.sasl import Question
 
 from .arrivals import Arrival
 from .handler import ServerSession
-from .trace import REDACTED, Secrets, Tls
+from .trace import REDACTED, Secrets, Tls, binding_of
 from .transport import Address
 
 SHOWN: Final = 200
-"""Octets of a line that makes no sense."""
+"""Octets of a line that makes no sense; characters of a name that a client gives."""
+
+
+class Offer(NamedTuple):
+    """What a server offers."""
+
+    protocol: str
+    tls: str
+    mechanisms: tuple[str, ...]
+    """Under TLS, where there is TLS."""
+    auth_required: bool
+
+
+class Login(NamedTuple):
+    """An attempt of a client's to authenticate that has come to its end."""
+
+    succeeded: bool
+    mechanism: str
+    username: str | None = None
+    """Who it is; or, where that failed, who the client says it is, if it has come to that."""
+    authorization_id: str | None = None
+    """Whom the client acts as, or wanted to; None: the user."""
+    trace: str | None = None
+    """What somebody says who is anonymous."""
+    channel_binding: str | None = None
+    """The name of what ties it to the TLS channel, where the mechanism does that."""
 
 
 class ServerView:
     """How a server is shown; what a subclass does not define is not."""
 
-    def listening(self, url: str, offer: str, ca: str | None) -> None:
+    def listening(self, url: str, offer: Offer, ca: str | None) -> None:
         """Where it listens, what it offers, and the certificates to trust, if they are of our making."""
 
     def session(self, number: int, peer: Address) -> None:
@@ -57,6 +84,9 @@ class ServerView:
 
     def tls(self, number: int, tls: Tls) -> None:
         """TLS stands."""
+
+    def authentication(self, number: int, login: Login) -> None:
+        """A client has authenticated, or tried to."""
 
     def noticed(self, number: int, what: str) -> None:
         """Something besides."""
@@ -79,12 +109,13 @@ class _Seen:
         self.tls_shown = False
         self.octets = 0
         self.authenticating = False
+        self.attempt: Login | None = None
 
 
 class Onlooker:
     """Watches a server: its ``on_event``, ``on_send`` and ``on_end``, and what arrives.
 
-    ``secrets``: passwords; ``on_failure``: called where the view cannot write.
+    ``secrets``: passwords and tokens; ``on_failure``: called where the view cannot write.
     """
 
     def __init__(self, view: ServerView, secrets: Iterable[str], on_failure: Callable[[], object]) -> None:
@@ -106,9 +137,23 @@ class Onlooker:
 
         def show(seen: _Seen) -> None:
             self._catch_up(session, seen)
-            self._view.sent(seen.number, self._secrets.redacted_reply(reply))
+            self._view.sent(seen.number, self._shown(seen, reply))
+            if seen.attempt is not None and not reply.is_intermediate:
+                self._end_attempt(session, seen, seen.attempt._replace(succeeded=reply.is_positive))
 
         self._show(session, show)
+
+    def on_question(self, session: ServerSession, question: Question) -> None:
+        """Learn who the client says it is, and what must not be shown."""
+
+        def learn(seen: _Seen) -> None:
+            for secret in ("password", "token"):
+                self._secrets.remember(getattr(question, secret, ""))
+            if seen.attempt is not None:
+                said = {name: getattr(question, name, None) for name in ("username", "authorization_id", "trace")}
+                seen.attempt = seen.attempt._replace(**{name: what for name, what in said.items() if what})
+
+        self._show(session, learn)
 
     def on_arrival(self, session: ServerSession, arrival: Arrival) -> None:
         """Show a message."""
@@ -161,6 +206,28 @@ class Onlooker:
             case _:
                 pass
 
+    def _end_attempt(self, session: ServerSession, seen: _Seen, attempt: Login) -> None:
+        seen.attempt = None
+        identity = session.identity
+        if attempt.succeeded and identity is not None:
+            attempt = attempt._replace(username=identity.username, authorization_id=identity.authorization_id or None)
+        attempt = attempt._replace(
+            username=self._clean(attempt.username),
+            authorization_id=self._clean(attempt.authorization_id),
+            trace=self._clean(attempt.trace),
+            channel_binding=binding_of(attempt.mechanism, session.connection),
+        )
+        self._view.authentication(seen.number, attempt)
+
+    def _shown(self, seen: _Seen, reply: Reply) -> Reply:
+        """A challenge may tell of a password what it takes to guess it."""
+        if seen.attempt is not None and reply.is_intermediate:
+            return Reply(reply.code, REDACTED)
+        return self._secrets.redacted_reply(reply)
+
+    def _clean(self, name: str | None) -> str | None:
+        return None if name is None else self._secrets.redacted(name)[:SHOWN]
+
     def _catch_up(self, session: ServerSession, seen: _Seen) -> None:
         """Show what has happened without an event, or in many."""
         tls = None if seen.tls_shown else session.tls
@@ -175,6 +242,8 @@ class Onlooker:
         if isinstance(command, UnknownCommand) and seen.authenticating:
             return REDACTED
         seen.authenticating = isinstance(command, Auth | AuthResponse)
+        if isinstance(command, Auth):
+            seen.attempt = Login(False, command.mechanism)
         self._secrets.remember_from(command)
         return self._secrets.redacted(str(command))
 

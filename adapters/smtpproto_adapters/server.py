@@ -6,22 +6,23 @@ What their program decides is in ``handler.py``, and can be imported from here; 
 from __future__ import annotations
 
 import inspect
+import os
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import ClassVar, Final
 
-from smtpproto import Event, LocalProtocolError, Reply, Service
+from smtpproto import Event, LocalProtocolError, Reply, ServerAuth, Service
 from smtpproto.flows import Close, Flow, Send
 
+from .bindings import certificate_of, channel_bindings
 from .faults import Faults
-from .handler import Credentials, Decision, Handler, Outcome, Outcomes, ServerSession, Verdict
+from .handler import Decision, Handler, Outcome, Outcomes, ServerSession, Verdict
 from .received import ReceivedMessage
 from .transport import Address, AsyncWire, Listener, Wire, named, run, run_async
 from .turn import Turn, logger
 
 __all__ = [
-    "Credentials",
     "Decision",
     "Handler",
     "Outcome",
@@ -32,7 +33,6 @@ __all__ = [
     "Verdict",
 ]
 
-_MECHANISMS: Final = ("PLAIN", "LOGIN")
 _TOO_MANY: Final = Reply(421, "4.3.2 too many connections, try again later")
 _METHODS: Final = tuple(name for name, each in vars(Handler).items() if inspect.isfunction(each) and name[0] != "_")
 
@@ -41,16 +41,19 @@ class ServerCore:
     """A server, which runs for the time of its ``with`` or ``async with`` block.
 
     ``host``, ``port``: where to listen; port 0 is any free one.  ``path``: at a unix socket instead.
-    ``service``: what is offered; None offers STARTTLS where there is a ``context``, and authentication where the
-    handler has credentials.
+    ``service``: what is offered; None offers STARTTLS where there is a ``context``, and ``auth``.
+    ``auth``: how clients authenticate.  It is for a server without a ``service``, which has an ``auth`` of its own.
     ``context``: certificate and key, as `ssl.SSLContext` has them.
+    ``certificate``: the certificate once more, as a file in PEM, or as PEM or DER, for `ssl` does not give it out.
+    With it, authentication can be bound to the TLS channel: SCRAM-SHA-256-PLUS and kin.
     ``implicit_tls``: TLS comes before the greeting (RFC 8314 section 3.3).
     ``max_connections``: a client beyond them is told to try again later.
     ``on_event``: sees every event, with its `ServerSession`; ``on_send``: every reply; ``on_end``: the end of each.
     ``grace``: seconds that the sessions get at the end; they hear 421.
     ``faults``: what shall go wrong, for the tests of clients.
 
-    Raises `LocalProtocolError` for what does not fit together; and OSError, on entering, where it cannot listen.
+    Raises `LocalProtocolError` for what does not fit together, and OSError where the certificate cannot be read; and
+    OSError, on entering, where it cannot listen.
     """
 
     _may_await: ClassVar[bool] = True
@@ -63,7 +66,9 @@ class ServerCore:
         port: int = 0,
         path: str | None = None,
         service: Service | None = None,
+        auth: ServerAuth | None = None,
         context: ssl.SSLContext | None = None,
+        certificate: bytes | str | os.PathLike[str] | None = None,
         implicit_tls: bool = False,
         max_connections: int = 100,
         on_event: Callable[[ServerSession, Event], object] | None = None,
@@ -73,11 +78,13 @@ class ServerCore:
         faults: Faults | None = None,
     ) -> None:
         if service is None:
-            mechanisms = _MECHANISMS if handler.credentials is not None else ()
-            service = Service(starttls=context is not None and not implicit_tls, mechanisms=mechanisms)
+            service = Service(starttls=context is not None and not implicit_tls, auth=auth)
+        elif auth is not None:
+            raise LocalProtocolError("auth and service: give the auth to the Service")
         self.handler = handler
         self.service = service
         self.context = context
+        self.channel_bindings = channel_bindings(None if certificate is None else certificate_of(certificate))
         self.implicit_tls = implicit_tls
         self.max_connections = max_connections
         self.on_event = on_event
@@ -108,10 +115,14 @@ class ServerCore:
             raise LocalProtocolError("a context without TLS: give Service(starttls=True) or implicit_tls=True as well")
         if self.max_connections < 1:
             raise LocalProtocolError(f"max_connections is {self.max_connections}: it must be 1 or more")
-        if self.service.mechanisms and self._cannot_verify:
+        auth = self.service.auth
+        if auth is not None and auth.unanswered and getattr(self.handler.verify, "__func__", None) is Handler.verify:
             raise LocalProtocolError(
-                "the service offers authentication, but the handler has neither credentials= nor a verify() of its own"
+                f"{', '.join(auth.unanswered)}: nobody could answer what these mechanisms ask.  Give the ServerAuth "
+                "credentials or tokens, or the handler a verify() of its own"
             )
+        if self.channel_bindings and self.context is None:
+            raise LocalProtocolError("a certificate without TLS: give context= as well")
         if inspect.iscoroutinefunction(self.handler.transaction_ended):
             raise LocalProtocolError(
                 "transaction_ended() is async: nobody waits for it, so let it be an ordinary method"
@@ -123,10 +134,6 @@ class ServerCore:
                     raise LocalProtocolError(
                         f"{method.__qualname__} is async: use the server of asyncio or trio for it"
                     )
-
-    @property
-    def _cannot_verify(self) -> bool:
-        return self.handler.credentials is None and type(self.handler).verify is Handler.verify
 
     def _turned_away(self) -> Flow[None]:
         """What a client gets that is one too many; without a wait, so that it can be said between two others."""

@@ -8,7 +8,7 @@ from smtpproto import Reply
 
 from .arrivals import Arrival
 from .json_lines import JsonWriter, decoded, json_reply, json_tls
-from .onlooker import ServerView
+from .onlooker import Login, Offer, ServerView
 from .trace import Tls
 from .transport import Address, named
 
@@ -16,16 +16,17 @@ from .transport import Address, named
 class ServerJsonLines(ServerView):
     """A server's sessions.
 
-    The types are listening, session, received, content, sent, tls, notice, message, closed and ended.  All but the
-    first and the last have the number of their ``session``.
+    The types are listening, session, received, content, sent, tls, authentication, notice, message, closed and ended.
+    All but the first and the last have the number of their ``session``.
     """
 
     def __init__(self, file: TextIO) -> None:
         self._writer = JsonWriter(file)
 
-    def listening(self, url: str, offer: str, ca: str | None) -> None:
-        """``{"type": "listening", "url": "smtp://127.0.0.1:2525", "ca": null}``"""
-        self._writer.write("listening", url=url, ca=ca)
+    def listening(self, url: str, offer: Offer, ca: str | None) -> None:
+        """``{"type": "listening", "url": "smtp://127.0.0.1:2525", "ca": null, "mechanisms": […], …}``"""
+        mechanisms, required = offer.mechanisms, offer.auth_required
+        self._writer.write("listening", url=url, ca=ca, mechanisms=mechanisms, auth_required=required)
 
     def session(self, number: int, peer: Address) -> None:
         """``{"type": "session", "session": 1, "peer": "127.0.0.1 port 43210"}``"""
@@ -46,6 +47,10 @@ class ServerJsonLines(ServerView):
     def tls(self, number: int, tls: Tls) -> None:
         """``{"type": "tls", "session": 1, "version": …, "cipher": …, "certificate": null}``"""
         self._write("tls", number, **json_tls(tls))
+
+    def authentication(self, number: int, login: Login) -> None:
+        """``{"type": "authentication", "session": 1, "succeeded": true, "mechanism": …, "username": …, …}``"""
+        self._write("authentication", number, **login._asdict())
 
     def noticed(self, number: int, what: str) -> None:
         """``{"type": "notice", "session": 1, "text": "the client closed the connection"}``"""

@@ -12,7 +12,7 @@ from smtpproto import Reply
 
 from .arrivals import Arrival
 from .ladder import CLIENT, DIM, DOUBTFUL, EVENT, GOOD, SERVER, arrows, content_of, print_folded, style_of
-from .onlooker import ServerView
+from .onlooker import Login, Offer, ServerView
 from .trace import Tls, printable
 from .transport import Address, named
 
@@ -29,10 +29,15 @@ class ServerLadder(ServerView):
         self._console = console
         self._from_client, self._to_client, self._both = arrows(console)
 
-    def listening(self, url: str, offer: str, ca: str | None) -> None:
+    def listening(self, url: str, offer: Offer, ca: str | None) -> None:
         """The URL is alone on its line, to be copied."""
         self._console.print(Text(printable(url), EVENT))
-        print_folded(self._console, Text("  "), Text(offer, DIM))
+        auth = "AUTH" if offer.mechanisms else "no AUTH"
+        if offer.auth_required:
+            auth += " required"
+        print_folded(self._console, Text("  "), Text(f"{offer.protocol}, {offer.tls}, {auth}", DIM))
+        if offer.mechanisms:
+            print_folded(self._console, Text("  "), Text(f"mechanisms: {', '.join(offer.mechanisms)}", DIM))
         if ca is not None:
             print_folded(self._console, Text("  "), Text(f"clients must trust {printable(ca)}", DIM))
         print_folded(self._console, Text("  "), Text("^C ends it", DIM))
@@ -59,6 +64,21 @@ class ServerLadder(ServerView):
     def tls(self, number: int, tls: Tls) -> None:
         """What TLS came to."""
         self._row(number, self._both, Text(printable(f"{tls.version}, {tls.cipher}"), GOOD))
+
+    def authentication(self, number: int, login: Login) -> None:
+        """Who, as whom, and by what."""
+        who = printable(login.username or login.authorization_id or "somebody")
+        if login.trace:
+            who += f" ({printable(login.trace)})"
+        acting = printable(login.authorization_id or "")
+        said = (
+            f"{who} {'authenticated' if login.succeeded else 'failed to authenticate'} by {printable(login.mechanism)}"
+        )
+        if login.channel_binding and login.succeeded:
+            said += f", bound to TLS by {login.channel_binding}"
+        if acting and acting != who:
+            said += f", to act as {acting}"
+        self._row(number, "", Text(said, GOOD if login.succeeded else DOUBTFUL))
 
     def noticed(self, number: int, what: str) -> None:
         """As it is."""

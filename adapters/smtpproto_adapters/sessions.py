@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from smtpproto import Connected, ConnectOptions, DeliveryResult, Envelope
+from smtpproto import ClientConnection, Connected, ConnectOptions, DeliveryResult, Envelope
 from smtpproto.flows import Progress
 
 from .sources import Content
@@ -55,6 +55,8 @@ def _run_blocking(
 class _AsyncClient(Protocol):
     @property
     def tls(self) -> Tls | None: ...
+    @property
+    def connection(self) -> ClientConnection | None: ...
     async def connect(self) -> Connected: ...
     async def deliver(
         self,

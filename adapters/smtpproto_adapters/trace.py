@@ -6,27 +6,37 @@ ladder, for people.
 
 from __future__ import annotations
 
+import json
 from binascii import b2a_base64
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import quote
 
 from smtpproto import (
     Auth,
     AuthChallenge,
+    AuthenticationFailed,
+    AuthFailed,
     AuthNeeded,
     AuthReason,
     AuthResponse,
+    AuthSucceeded,
+    ClientConnection,
     Command,
+    Connected,
     ConnectFailed,
+    Connection,
     DeliveryResult,
     ErrorCode,
     Event,
+    Quit,
     RecipientResult,
     Reply,
     ReplyReceived,
     Stage,
     Target,
 )
+from smtpproto.sasl import MECHANISMS
 
 REDACTED = "<redacted>"
 
@@ -53,6 +63,31 @@ class Watched(Protocol):
 
     @property
     def tls(self) -> Tls | None: ...
+    @property
+    def connection(self) -> ClientConnection | None: ...
+
+
+class Attempt(NamedTuple):
+    """An attempt to authenticate that has come to its end."""
+
+    mechanism: str
+    channel_binding: str | None = None
+    """The name of what ties it to the TLS channel, where the mechanism does that."""
+    offered: tuple[str, ...] = ()
+    """What the server offered then."""
+    succeeded: bool = False
+    error: str | None = None
+    """What a server of OAuth said about its refusal, as a rule JSON."""
+
+    @property
+    def server_proved(self) -> bool:
+        """The server has shown that it knows the password, or what is kept of it."""
+        return self.succeeded and self.mechanism in _PROVING
+
+
+_BINDING: Final = frozenset(each.name for each in MECHANISMS if each.binds_channel)
+_PROVING: Final = frozenset(each.name for each in MECHANISMS if each.name.startswith("SCRAM-"))
+"""The mechanisms that count no success before the server has proved itself.  RFC 5802 section 3."""
 
 
 class Outcome(NamedTuple):
@@ -66,13 +101,18 @@ class Outcome(NamedTuple):
     """How far connecting had come, where it failed."""
     retryable: bool = False
     """The same may well succeed later."""
+    error: str | None = None
+    """What the server said about the reason within the authentication: JSON, or the word of SCRAM."""
 
     @classmethod
     def of_connecting(cls, failure: ConnectFailed | None, sentence: str) -> Outcome:
         """Of connecting, as the exception says it."""
         if failure is None:
             return cls(int(ErrorCode.SUCCESS), ErrorCode.SUCCESS.name)
-        return cls(int(failure.code), failure.code.name, sentence, failure.stage, failure.retryable)
+        error = failure.error if isinstance(failure, AuthenticationFailed) else None
+        if error and error not in sentence:
+            sentence += f"; the server says {error}"
+        return cls(int(failure.code), failure.code.name, sentence, failure.stage, failure.retryable, error)
 
     @property
     def succeeded(self) -> bool:
@@ -94,6 +134,9 @@ class View:
 
     def event(self, event: Event, reply: Reply | None) -> None:
         """An event, with the reply that it came with (redacted), where it came with one of its own."""
+
+    def authentication(self, attempt: Attempt) -> None:
+        """What an attempt to authenticate came to (redacted)."""
 
     def content(self, octets: int) -> None:
         """So much of a message was sent."""
@@ -118,8 +161,8 @@ class Secrets:
         octets = text.encode("utf-8", "surrogateescape")
         self._remember_octets(octets)
         if len(text) >= SHORTEST_SECRET:
-            # As it is in a reply, and in the octets that an error quotes.
-            self._known.update((text, repr(octets)[2:-1]))
+            # As it is in a reply, in the octets that an error quotes, in JSON, and in a URL.
+            self._known.update((text, repr(octets)[2:-1], json.dumps(text)[1:-1], quote(octets, safe="")))
 
     def remember_from(self, command: Command) -> None:
         """What a mechanism makes of a secret, as it goes over the wire, is one too."""
@@ -144,26 +187,45 @@ class Secrets:
 
 
 class Trace:
-    """Watches a client: its ``on_event``, ``on_send`` and ``tls``, and the progress of what it sends."""
+    """Watches a client: its ``on_event`` and ``on_send``, what it knows, and the progress of what it sends."""
 
     def __init__(self, view: View, secrets: Iterable[str] = ()) -> None:
         self.view = view
         self.client: Watched | None = None
         self.secrets = Secrets(secrets)
+        self.refusal: AuthNeeded | None = None
+        """The last refusal of a command because of what has to come before it."""
         self._tls_shown = False
         self._content_sent = self._content_shown = 0
+        self._attempt: Attempt | None = None
 
     def on_send(self, command: Command | Reply) -> None:
         """Show a command, which is on its way."""
         assert isinstance(command, Command)  # clients send nothing else
         self.secrets.remember_from(command)
+        if not isinstance(command, Quit):
+            self._confirm()  # a client that thinks nothing of the success would not go on
         self._catch_up()
         self.view.sent(command)
+        if isinstance(command, Auth):
+            self._attempt = self._begun(command)
 
     def on_event(self, event: Event) -> None:
         """Show an event."""
+        if isinstance(event, Connected):
+            self._confirm()
         self._catch_up()
         self.view.event(event, self._reply_of(event))
+        match event:
+            case AuthFailed():
+                self._end_attempt(succeeded=False, error=event.error)
+            case AuthSucceeded() if self._attempt is not None:
+                # So the server says; the mechanism has a word in it, and that comes later.
+                self._attempt = self._attempt._replace(succeeded=True)
+            case AuthNeeded() if not is_announcement(event):
+                self.refusal = event
+            case _:
+                pass
 
     def on_progress(self, sent: int, total: int | None) -> None:
         """Note that so much of the content was sent; it is shown before what comes next."""
@@ -182,9 +244,29 @@ class Trace:
     def finish(self, outcome: Outcome) -> str:
         """Show the outcome; returns its sentence, redacted."""
         self._catch_up()
+        self._end_attempt(succeeded=False, error=None)
         sentence = one_line(self.secrets.redacted(outcome.sentence))
-        self.view.outcome(outcome._replace(sentence=sentence))
+        self.view.outcome(outcome._replace(sentence=sentence, error=self._clean(outcome.error)))
         return sentence
+
+    def _begun(self, command: Auth) -> Attempt:
+        connection = None if self.client is None else self.client.connection
+        if connection is None:
+            return Attempt(command.mechanism)
+        return Attempt(command.mechanism, binding_of(command.mechanism, connection), connection.extensions.auth)
+
+    def _confirm(self) -> None:
+        """Show a success by which the client has gone on."""
+        if self._attempt is not None and self._attempt.succeeded:
+            self._end_attempt(succeeded=True, error=None)
+
+    def _end_attempt(self, *, succeeded: bool, error: str | None) -> None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            self.view.authentication(attempt._replace(succeeded=succeeded, error=self._clean(error)))
+
+    def _clean(self, text: str | None) -> str | None:
+        return None if text is None else one_line(self.secrets.redacted(text))
 
     def _catch_up(self) -> None:
         """Show what has happened without an event."""
@@ -204,9 +286,14 @@ class Trace:
         return self.secrets.redacted_reply(event.reply)
 
 
+def binding_of(mechanism: str, connection: Connection) -> str | None:
+    """The name of what ties a mechanism to the TLS channel; None where it does not do that."""
+    return next(iter(connection.channel_bindings), None) if mechanism in _BINDING else None
+
+
 def is_announcement(event: Event) -> bool:
     """True for an event that no reply of its own came with: it only says where the handshake has got to."""
-    return isinstance(event, AuthNeeded) and event.why is not AuthReason.REQUIRED_BY_SERVER
+    return isinstance(event, AuthNeeded) and event.why in (AuthReason.CREDENTIALS_GIVEN, AuthReason.SUBMISSION)
 
 
 def printable(text: str) -> str:

@@ -14,12 +14,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
-from smtpproto import AddressLiteral, Event, LocalProtocolError, Reply, SmtpError, Verify
+from smtpproto import AddressLiteral, Event, LocalProtocolError, Reply, SmtpError
 from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Next, Octets, Receive, Send, Source, next_item, real_item
+from smtpproto.sasl import Question, ServerAnswer
 
 T = TypeVar("T")
-Subject: TypeAlias = Event | Verify
-Answer: TypeAlias = Reply | Sequence[Reply] | bool | None
+Subject: TypeAlias = Event | Question
+Answer: TypeAlias = "Reply | Sequence[Reply] | ServerAnswer"
 Address: TypeAlias = "tuple[str, int] | str"
 """Host and port, or the path of a unix socket."""
 
@@ -312,7 +313,10 @@ class Listener:
 def _bound(host: str, port: int) -> socket.socket:
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, address = found[0]
-    return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    # What is accepted inherits it.  Else a reply could wait for the client to acknowledge the one before it: 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _bound_to_path(path: str) -> socket.socket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
@@ -26,11 +27,9 @@ from smtpproto import (
     Reply,
     Rset,
     ServiceSession,
-    SmtpError,
-    Verify,
     flows,
 )
-from smtpproto.flows import Close, Flow, StartTls
+from smtpproto.sasl import Question, Verify, VerifyToken
 
 from .channel import Channel
 from .handler import Handler, Outcome, ServerSession
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 logger: Final = logging.getLogger("smtpproto")
 
 _FAILED_ON: Final = "the handler failed on %r of %s"
+_FAILED_AND_TOLD: Final = f"{_FAILED_ON}, with a %s that says the secret\n%s"
 _HANDLER_FAILED: Final = Reply(451, "4.3.0 internal error, try again later")
 _VERIFY_FAILED: Final = Reply(454, "4.7.0 temporary authentication failure")
 _GREETING_FAILED: Final = Reply(421, "4.3.0 internal error, try again later")
@@ -74,13 +74,13 @@ class Turn:
             core.service, secure=core.implicit_tls, on_send=_all_of(witnesses) if witnesses else None
         )
         inner.on_end = self._transaction_ended
-        channel = Channel(core.context, peer=named(peer), clock=clock, server_side=True)
+        channel = Channel(core.context, peer=named(peer), clock=clock, server_side=True, bindings=core.channel_bindings)
         self.session = ServerSession(inner, channel, peer)
         watchers: list[flows.Watcher] = [] if script is None else [script.watch]
         on_event = core.on_event
         if on_event is not None:
             watchers.append(lambda event: on_event(self.session, event))
-        flow = _serving(inner, implicit_tls=core.implicit_tls, watch=_all_of(watchers))
+        flow = flows.serve(inner, _all_of(watchers), implicit_tls=core.implicit_tls)
         self.flow = channel.carry(flow if script is None else script.around(flow))
 
     def end(self) -> None:
@@ -104,8 +104,8 @@ class Turn:
             if inspect.iscoroutine(answer):
                 answer.close()
             return self._checked(subject, answer)
-        except Exception:
-            logger.exception(_FAILED_ON, subject, named(self.session.peer))
+        except Exception as error:
+            self._complain(subject, error)
             return self._failed(subject)
 
     async def ask_async(self, subject: Subject) -> Answer:
@@ -115,13 +115,26 @@ class Turn:
             if inspect.isawaitable(answer):
                 answer = await answer
             return self._checked(subject, answer)
-        except Exception:
-            logger.exception(_FAILED_ON, subject, named(self.session.peer))
+        except Exception as error:
+            self._complain(subject, error)
             return self._failed(subject)
+
+    def _complain(self, subject: Subject, error: Exception) -> None:
+        """Log how the handler failed; but not what it says where that has the secret which it was asked about.
+
+        A look-up that fails says the key: `KeyError`, say, of a mapping of tokens.
+        """
+        secret = _secret_of(subject)
+        said = _said_by(error)
+        if secret and (secret in said or repr(secret)[1:-1] in said):
+            place = "".join(traceback.format_tb(error.__traceback__))
+            logger.error(_FAILED_AND_TOLD, subject, named(self.session.peer), type(error).__name__, place)
+        else:
+            logger.error(_FAILED_ON, subject, named(self.session.peer), exc_info=error)
 
     def _failed(self, subject: Subject) -> Reply:
         """What the client is told where the handler failed."""
-        if isinstance(subject, Verify):
+        if isinstance(subject, Question):
             return _VERIFY_FAILED
         if isinstance(subject, ContentReceived):
             self.session.forget()
@@ -133,10 +146,18 @@ class Turn:
             if isinstance(subject, ContentReceived):
                 self.session.forget()  # it is refused, and the rest of it does not come here
             return answer
-        if isinstance(subject, Verify):
-            if isinstance(answer, bool):
-                return answer
-            raise TypeError(f"verify() returned {answer!r}: it must be True, False or a Reply")
+        if isinstance(subject, Question):
+            if answer is None:
+                # Here, so that where the callables of the ServerAuth fail the client hears what it hears of a handler.
+                answer = self._inner.answer(subject)
+                return False if answer is None else answer
+            if subject.may_be_answered_with(answer):
+                return cast("Answer", answer)
+            yes = " or ".join("True" if each == "bool" else each for each in subject.answers)
+            raise TypeError(
+                f"verify() answered {type(subject).__name__} with {type(answer).__name__}: it must be {yes}, False, "
+                "a Reply that refuses, or None for the default"
+            )
         if answer is None:
             return None
         if _ends_content(subject) and isinstance(answer, Mapping | Sequence) and not isinstance(answer, str | bytes):
@@ -179,14 +200,24 @@ def _all_of(watchers: Sequence[Callable[[Any], object]]) -> Callable[[Any], obje
             return watch
 
 
-def _serving(session: ServiceSession, *, implicit_tls: bool, watch: flows.Watcher) -> Flow[None]:
-    if implicit_tls:
-        try:
-            yield StartTls(None, session.service.timeouts.tls)
-        except SmtpError:
-            yield Close()
-            return
-    yield from flows.serve(session, watch)
+def _said_by(error: BaseException) -> str:
+    """What an exception says, and those that it comes of or holds; without the places."""
+    found = [error]
+    for each in found:
+        held = (
+            cast("BaseExceptionGroup[BaseException]", each).exceptions if isinstance(each, BaseExceptionGroup) else ()
+        )
+        others = (each.__cause__, each.__context__, *held)
+        found += [other for other in others if other is not None and other not in found]
+    return "".join(line for each in found for line in traceback.format_exception_only(each))
+
+
+def _secret_of(subject: Subject) -> str:
+    match subject:
+        case Verify(password=secret) | VerifyToken(token=secret):
+            return secret
+        case _:
+            return ""
 
 
 def _ends_content(subject: Subject) -> TypeGuard[CommandReceived]:
@@ -205,7 +236,7 @@ def _asked(handler: Handler, session: ServerSession, subject: Subject) -> Any:
             return handler.content(session, data)
         case BadCommand():
             return handler.bad_command(session, subject)
-        case Verify():
+        case Question():
             return handler.verify(session, subject)
         case EarlyTalker():
             return handler.early_talker(session)

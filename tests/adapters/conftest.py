@@ -38,10 +38,25 @@ def authority() -> Any:
 
 
 @pytest.fixture(scope="session")
-def server_context(authority: Any) -> ssl.SSLContext:
-    """A server's, for loopback."""
+def leaf(authority: Any) -> Any:
+    """The servers' certificate, for loopback, with its key."""
+    return authority.issue_cert("localhost", "127.0.0.1", "::1", "mx.example")
+
+
+@pytest.fixture(scope="session")
+def certificate(leaf: Any) -> bytes:
+    """The same without the key, in PEM."""
+    pem: bytes = leaf.cert_chain_pems[0].bytes()
+    return pem
+
+
+@pytest.fixture(scope="session")
+def server_context(authority: Any, leaf: Any) -> ssl.SSLContext:
+    """A server's, for loopback.  It asks for the client's certificate, and takes none for an answer."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost", "127.0.0.1", "::1", "mx.example").configure_cert(context)
+    leaf.configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
 
@@ -50,6 +65,23 @@ def client_context(authority: Any) -> ssl.SSLContext:
     """A client's, which trusts that."""
     context = ssl.create_default_context()
     authority.configure_trust(context)
+    return context
+
+
+@pytest.fixture(scope="session")
+def own_context(authority: Any) -> ssl.SSLContext:
+    """A client's with a certificate of its own, which is for ann@mx.example."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    authority.issue_cert("ann@mx.example").configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="session")
+def middle_context(authority: Any) -> ssl.SSLContext:
+    """That of a server in the middle, whose certificate is another one for loopback, and trusted too."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
     return context
 
 

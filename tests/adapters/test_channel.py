@@ -23,10 +23,10 @@ from smtpproto import (
     Verify,
     flows,
 )
-from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Next, Receive, Send, StartTls
+from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Next, Receive, Send, StartTls, Wait
 from smtpproto.testing import octets, whole
 from smtpproto_adapters.channel import LINGER_OCTETS, WRITE_SIZE, Channel, default_context
-from smtpproto_adapters.transport import HalfClose, named
+from smtpproto_adapters.transport import EARLY_SIZE, READ_SIZE, HalfClose, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -118,12 +118,8 @@ def test_session_however_it_is_cut(
         yield from flows.quit(connector.connection)
         return connected
 
-    def serve() -> Flow[None]:
-        if implicit:
-            yield StartTls(None, 30)
-        yield from flows.serve(session)
-
-    connected = pump(client.carry(talk()), server.carry(serve()), cut)
+    serving = flows.serve(session, implicit_tls=implicit)
+    connected = pump(client.carry(talk()), server.carry(serving), cut)
     assert connected.tls is (security is not Security.NONE)
     assert session.connection.secure is connected.tls
     if connected.tls:
@@ -185,6 +181,59 @@ def test_wait_that_goes_on_keeps_its_deadline() -> None:
         answer = b"x"
     assert left == [10, 4, 0, 10, None]
     flow.close()
+
+
+def test_wait_keeps_what_comes_meanwhile() -> None:
+    clock = Clock()
+    carried = channel(clock=clock).carry(wants(Wait(10), Receive(5), Receive(5)))
+    assert next(carried) == Receive(10)
+    clock.now += 4
+    assert carried.send(b"one") == Receive(6)
+    clock.now += 4
+    assert carried.send(b"two") == Receive(2)
+    clock.now += 2
+    assert carried.throw(TimeoutError()) == Receive(5)  # the second: what was kept needed no read
+    with pytest.raises(StopIteration) as stop:
+        carried.send(b"three")
+    assert stop.value.value == [None, b"onetwo", b"three"]
+
+
+def test_wait_is_over_when_the_time_is() -> None:
+    """Also for a clock that is a bit behind that of the system, and however much the peer has ready."""
+    carried = channel().carry(wants(Wait(10)))
+    assert next(carried) == Receive(10)
+    with pytest.raises(StopIteration):
+        carried.throw(TimeoutError())
+    clock = Clock()
+    carried = channel(clock=clock).carry(wants(Wait(10)))
+    assert next(carried) == Receive(10)
+    clock.now += 11
+    with pytest.raises(StopIteration):
+        carried.send(b"more")
+
+
+def test_wait_ends_where_the_peer_goes() -> None:
+    carried = channel().carry(wants(Wait(10), Receive(5)))
+    assert next(carried) == Receive(10)
+    assert carried.send(b"last words") == Receive(10)
+    with pytest.raises(StopIteration) as stop:
+        carried.send(b"")
+    assert stop.value.value == [None, b"last words"]
+    carried = channel().carry(wants(Wait(10)))
+    next(carried)
+    with pytest.raises(TransportError, match="closed the connection") as caught:
+        carried.throw(ConnectionResetError(104, "reset"))
+    assert caught.value.code is ErrorCode.CLOSED_BY_PEER
+
+
+def test_wait_takes_in_only_so_much() -> None:
+    carried = channel().carry(wants(Wait(10)))
+    assert next(carried) == Receive(10)
+    for _ in range(EARLY_SIZE // READ_SIZE):
+        assert carried.send(bytes(READ_SIZE)) == Receive(10)
+    with pytest.raises(TransportError, match="more and more") as caught:
+        carried.send(b"x")
+    assert caught.value.code is ErrorCode.CLOSED_BY_PEER
 
 
 def test_handshake_has_one_deadline(client_context: ssl.SSLContext) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import smtpproto_adapters.blocking
-from smtpproto import LocalProtocolError, Reply
+from smtpproto import LocalProtocolError, Reply, ServerAuth
 from smtpproto_adapters.faults import Faults
 from smtpproto_adapters.handler import Handler
 from smtpproto_adapters.inbox import Inbox
@@ -26,8 +26,7 @@ BUSY = Reply(450, "4.2.0 busy")
 GONE = Reply(550, "5.1.1 gone")
 DATA = (TO_YOU, b"DATA\r\n", b"Hi\r\n.\r\n")
 BDAT = (TO_YOU, b"BDAT 4 LAST\r\nHi\r\n")
-AUTH: dict[str, Any] = {"mechanisms": ("PLAIN", "LOGIN"), "allow_plaintext_auth": True}
-KNOWN = Handler(credentials={"user": "password"})
+AUTH: dict[str, Any] = {"auth": ServerAuth({"user": "password"}, allow_plaintext=True)}
 
 
 @pytest.fixture
@@ -54,6 +53,17 @@ def test_reply_to_each(faults: Faults) -> None:
     assert converse(Handler(), EHLO, TO_YOU, b"RCPT TO:<a@mx.example>\r\n", faults=faults)[0][-2:] == [550, 550]
     assert fault.fired == 2
     assert repr(fault) == "<Fault at each RCPT, fired 2>"
+
+
+@pytest.mark.rfc("7628", "3.2.3")
+def test_reply_to_auth_is_given_whatever_is_asked(faults: Faults) -> None:
+    """It is the answer to each question of a mechanism, of which the one about a password is but one."""
+    fault = faults.reply("AUTH", Reply(454, "4.7.0 not now"), nth=1)
+    auth = ServerAuth(tokens={"token": "user"}, allow_plaintext=True)
+    line = b"AUTH OAUTHBEARER bixhPXVzZXIsAWF1dGg9QmVhcmVyIHRva2VuAQE=\r\n"
+    for code in (454, 235):
+        assert converse(Handler(), EHLO, line, faults=faults, auth=auth)[0] == [220, 250, code]
+    assert fault.fired == 1
 
 
 def test_counting_goes_on_over_sessions(faults: Faults) -> None:
@@ -106,9 +116,9 @@ def test_reply_to_any(faults: Faults, command: str, said: tuple[bytes, ...], cod
 )
 def test_reply_to_auth(faults: Faults, said: tuple[bytes, ...], codes: list[int]) -> None:
     faults.reply("AUTH", Reply(454, "4.7.0 not now"), nth=1)
-    assert converse(KNOWN, EHLO, *said, b"NOOP\r\n", faults=faults, **AUTH)[0] == [220, 250, *codes, 250]
+    assert converse(Handler(), EHLO, *said, b"NOOP\r\n", faults=faults, **AUTH)[0] == [220, 250, *codes, 250]
     again = b"AUTH PLAIN AHVzZXIAcGFzc3dvcmQ=\r\n"
-    assert converse(KNOWN, EHLO, again, faults=faults, **AUTH)[0] == [220, 250, 235]
+    assert converse(Handler(), EHLO, again, faults=faults, **AUTH)[0] == [220, 250, 235]
 
 
 @pytest.mark.rfc("5321", "3.8")
@@ -252,7 +262,7 @@ def test_all_at_once(faults: Faults) -> None:
 def test_faults_at_auth_are_at_its_first_reply(faults: Faults) -> None:
     faults.delay("AUTH", 5)
     said = (b"AUTH LOGIN\r\n", b"dXNlcg==\r\n", b"cGFzc3dvcmQ=\r\n")
-    inputs, _ = begin(KNOWN, EHLO, *said, faults=faults, **AUTH)
+    inputs, _ = begin(Handler(), EHLO, *said, faults=faults, **AUTH)
     assert inputs.codes == [220, 250, 334, 334, 235]
     assert inputs.waited == 5
 
@@ -260,7 +270,7 @@ def test_faults_at_auth_are_at_its_first_reply(faults: Faults) -> None:
 def test_fault_of_a_command_is_not_that_of_the_next(faults: Faults) -> None:
     """AUTH is refused by the policy, and asks nobody; the scripted reply to it is not for what comes then."""
     faults.reply("AUTH", BUSY)
-    codes, _ = converse(KNOWN, EHLO, b"AUTH XYZ\r\nWHAT\r\nNOOP\r\n", faults=faults, **AUTH)
+    codes, _ = converse(Handler(), EHLO, b"AUTH XYZ\r\nWHAT\r\nNOOP\r\n", faults=faults, **AUTH)
     assert codes == [220, 250, 504, 500, 250]
 
 
@@ -325,7 +335,7 @@ def test_plaintext_that_came_during_a_delay_is_never_taken_for_what_came_through
 ) -> None:
     faults.delay("STARTTLS", 0.2)
     with (
-        smtpproto_adapters.blocking.serve(KNOWN, context=server_context, faults=faults) as server,
+        smtpproto_adapters.blocking.serve(Handler(), context=server_context, faults=faults) as server,
         talk(server) as client,  # type: ignore[arg-type]
     ):
         assert client.reply() == 220

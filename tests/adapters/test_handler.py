@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpproto import BadCommand, Data, Identity, LocalProtocolError, Mail, Rcpt, Reply
+from smtpproto import BadCommand, Data, Identity, LocalProtocolError, Mail, Rcpt, Reply, ServerAuth
 from smtpproto_adapters.handler import Handler, Outcome, ServerSession
 from smtpproto_adapters.received import ReceivedMessage
 from tests.adapters.conversing import EHLO, LHLO, TO_YOU, converse
@@ -25,7 +25,6 @@ class Keeping(Handler):
     """Keeps messages, and when transactions ended; refuses recipients who are nobody."""
 
     def __init__(self, answer: Outcome = None) -> None:
-        super().__init__(credentials={"user": "password"})
         self.answer = answer
         self.messages: list[ReceivedMessage] = []
         self.ended: list[tuple[Mail | None, int]] = []
@@ -91,7 +90,8 @@ def test_facts_of_the_session(backend: Backend, server_context: ssl.SSLContext, 
             client.say(TO_YOU + b"BDAT 2 LAST\r\nHi")
             assert [client.reply() for _ in range(3)] == [250, 250, 250]
 
-    with_server(backend, handler, work, context=server_context, implicit_tls=True)
+    auth = ServerAuth({"user": "password"})
+    with_server(backend, handler, work, auth=auth, context=server_context, implicit_tls=True)
     (message,) = handler.messages
     assert message.identity == Identity("user", "")
     assert message.tls is not None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from smtpproto import LocalProtocolError
+from smtpproto import LocalProtocolError, ServerAuth
 from smtpproto_adapters.inbox import Inbox
 from tests.adapters.conversing import EHLO, TO_YOU, converse
 from tests.adapters.talking import talk, with_server
@@ -72,9 +72,9 @@ def test_inbox_that_is_full() -> None:
 
 
 def test_credentials() -> None:
-    inbox = Inbox(credentials={"user": "password"})
-    service: dict[str, Any] = {"mechanisms": ["PLAIN"], "allow_plaintext_auth": True, "require_auth": True}
-    codes, _ = converse(inbox, EHLO, b"AUTH PLAIN AHVzZXIAcGFzc3dvcmQ=\r\n", TO_YOU, b"BDAT 2 LAST\r\nHi", **service)
+    inbox = Inbox()
+    auth = ServerAuth({"user": "password"}, required=True, allow_plaintext=True)
+    codes, _ = converse(inbox, EHLO, b"AUTH PLAIN AHVzZXIAcGFzc3dvcmQ=\r\n", TO_YOU, b"BDAT 2 LAST\r\nHi", auth=auth)
     assert codes == [220, 250, 235, 250, 250, 250]
     assert inbox[0].identity is not None
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from smtpproto import LocalProtocolError, Mail, Rcpt, Reply
+from smtpproto import Auth, AuthenticationFailed, LocalProtocolError, Mail, Rcpt, Reply, Security, ServerAuth
 from smtpproto_adapters import local
 from smtpproto_adapters.blocking import Client
 from smtpproto_adapters.inbox import Inbox
@@ -86,6 +86,39 @@ def test_authentication() -> None:
         identity = server.inbox[0].identity
         assert identity is not None
         assert identity.username == "user"
+
+
+@pytest.mark.rfc("5802", "6")
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_authentication_is_bound_to_its_certificate(tls: Any) -> None:
+    with LocalServer(tls=tls, credentials={"user": "secret"}, tokens={"token": "other"}) as server:
+        sent: list[Any] = []
+        options: dict[str, Any] = {"context": server.client_context(), "on_send": sent.append}
+        with Client(server.url, username="user", password="secret", authenticate=True, **options) as client:
+            assert client.extensions.auth == (
+                *("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"),
+                *("OAUTHBEARER", "XOAUTH2"),
+            )
+        with Client(server.url, username="other", token="token", authenticate=True, **options):
+            pass
+    assert [each.mechanism for each in sent if isinstance(each, Auth)] == ["SCRAM-SHA-256-PLUS", "OAUTHBEARER"]
+
+
+def client_without_tls(server: LocalServer) -> Client:
+    return Client(server.url, mechanisms=["anonymous"], security=Security.NONE)
+
+
+def test_authentication_of_ones_own() -> None:
+    auth = ServerAuth(tokens={"token": "user"}, required=True, allow_plaintext=True, max_failures=1, failure_delay=0)
+    with LocalServer(auth=auth) as server:
+        assert server.service.auth is auth
+        with Client(server.url, security=Security.NONE, allow_plaintext_auth=True) as client:
+            assert client.extensions.auth == ("OAUTHBEARER", "XOAUTH2")
+            with pytest.raises(AuthenticationFailed):
+                client.authenticate(token="other")
+            assert not client.noop().is_positive
+    with LocalServer(mechanisms=["ANONYMOUS"]) as server, client_without_tls(server) as client:
+        assert client.authenticate().code == 235
 
 
 def test_lmtp() -> None:
@@ -168,7 +201,12 @@ def test_end_does_not_wait_for_a_handler_either() -> None:
         ({"tls": "yes"}, "tls is 'yes'"),
         ({"require_tls": True}, "without tls"),
         ({"credentials": {}}, "credentials are empty"),
-        ({"require_auth": True}, "nobody could ever authenticate"),
+        ({"require_auth": True}, "needs credentials or tokens"),
+        ({"require_auth": True, "auth": ServerAuth({})}, r"say so in auth=ServerAuth"),
+        ({"credentials": {"user": "x"}, "auth": ServerAuth({})}, "auth says it all"),
+        ({"tokens": {"t": "user"}, "auth": ServerAuth({})}, "auth says it all"),
+        ({"mechanisms": ["PLAIN"], "auth": ServerAuth({})}, "auth says it all"),
+        ({"mechanisms": ["PLAIN"]}, "nobody could answer"),
     ],
 )
 def test_options_that_do_not_fit_together(options: dict[str, Any], sentence: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from smtpproto import Service
+from smtpproto import ServerAuth, Service
 from smtpproto_adapters.maildir import IN_MEMORY, Maildir, folder_name
 from tests.adapters.conversing import EHLO, LHLO, TO_YOU, converse
 from tests.adapters.talking import Complaints, talk, with_server
@@ -85,8 +85,8 @@ def test_trace_says_how_it_came(
             client.say(TO_YOU + bdat(b"Hi"))
             assert [client.reply() for _ in range(3)] == [250, 250, 250]
 
-    handler = Maildir(tmp_path, credentials={"user": "password"})
-    with_server(backend, handler, work, context=server_context, implicit_tls=True)
+    auth = ServerAuth({"user": "password"})
+    with_server(backend, Maildir(tmp_path), work, auth=auth, context=server_context, implicit_tls=True)
     content = only_file(tmp_path)
     assert b"ESMTPSA" in content
     assert b"TLSv1.3" in content

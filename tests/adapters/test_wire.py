@@ -18,7 +18,7 @@ from smtpproto import LocalProtocolError, Verify, flows
 from smtpproto.flows import Ask, Flow, Next, Receive, Send, StartTls
 from smtpproto_adapters.channel import Channel
 from smtpproto_adapters.server import Handler
-from smtpproto_adapters.transport import run, run_async
+from smtpproto_adapters.transport import Listener, run, run_async
 from tests.adapters.backends import nothing_left
 from tests.adapters.wires import AwaitedWire, wire_of
 from tests.scripted import Close, ReadAll, Reset, Say, SayPieces, ScriptedServer, Silence
@@ -432,3 +432,13 @@ def test_end_of_a_server_while_it_waits_for_a_file_descriptor_asyncio(monkeypatc
     with nothing_left():
         asyncio.run(main())
     assert complaints == []
+
+
+def test_reply_does_not_wait_until_the_one_before_is_acknowledged() -> None:
+    """Nagle's algorithm would let it; trio turns that off by itself, asyncio and blocking sockets do not."""
+    with contextlib.ExitStack() as stack:
+        listener = Listener("127.0.0.1", 0, None)
+        stack.callback(listener.close)
+        stack.enter_context(socket.create_connection((listener.host, listener.port), timeout=5))
+        accepted = stack.enter_context(listener.socket.accept()[0])
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
