@@ -1,7 +1,8 @@
 """The real servers as fixtures.
 
-`postfix` and `aiosmtpd` are SMTP servers in every respect, and `server` is each of the two in turn; `dovecot` takes
-mail by LMTP, and hands on what is submitted to it; `sink` and `lmtp_sink` take everything and write it down.
+`postfix` and `aiosmtpd` are SMTP servers in every respect, and `server` is each of the two in turn; `cyrus` is a
+Postfix that authenticates in another way; `dovecot` takes mail by LMTP, and hands on what is submitted to it; `sink`
+and `lmtp_sink` take everything and write it down.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.interop.cyrus import running_postfix_with_cyrus
 from tests.interop.dovecot import running_dovecot_mail
 from tests.interop.postfix import running_postfix
 from tests.interop.python_server import running_aiosmtpd
+from tests.interop.servers import write_certificates
 from tests.interop.smtp_sink import running_smtp_sink
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from tests.interop.dovecot import RunningDovecot
-    from tests.interop.servers import RunningServer
+    from tests.interop.servers import Certificates, RunningServer
     from tests.interop.smtp_sink import RunningSink
 
 
@@ -37,6 +40,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def postfix() -> Generator[RunningServer]:
     """Postfix with Dovecot's SASL, once for all tests."""
     with running_postfix() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def cyrus() -> Generator[RunningServer]:
+    """Postfix with Cyrus SASL, once for all tests."""
+    with running_postfix_with_cyrus() as server:
         yield server
 
 
@@ -66,6 +76,12 @@ def lmtp_sink() -> Generator[RunningSink]:
     """The same for LMTP."""
     with running_smtp_sink("-L", dumps=True) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """For servers of ours, and whoever talks to them."""
+    return write_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(params=["postfix", "aiosmtpd"])

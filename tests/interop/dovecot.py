@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+import json
 import os
 import secrets
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.interop.postfix import MECHANISMS, accepts, check_dovecot, output_of
+from tests.interop.postfix import MECHANISMS as WITH_PASSWORD
+from tests.interop.postfix import accepts, check_dovecot, output_of
 from tests.interop.servers import (
     DOMAIN,
     LARGE_SIZE,
@@ -33,9 +38,19 @@ if TYPE_CHECKING:
 
 PACKAGES = "dovecot-core dovecot-lmtpd dovecot-submissiond"
 
+MECHANISMS = (*WITH_PASSWORD, "OAUTHBEARER", "XOAUTH2", "EXTERNAL")
+
 FULL = "full"
 FULL_OCTETS = 2000
 """The local part of a mailbox that holds no more than so much: it is accepted as a recipient, and refused at the end.
+"""
+
+OAUTH2_CONF = """\
+introspection_mode = local
+local_validation_key_dict = fs:posix:prefix={folder}/keys/
+username_attribute = sub
+scope = mail
+openid_configuration_url = https://id.example.test/.well-known/openid-configuration
 """
 
 CONF = """\
@@ -54,11 +69,27 @@ ssl_key = <{folder}/server.key
 disable_plaintext_auth = yes
 auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
+# Whoever has a certificate of ours is asked for it; who it says he is, EXTERNAL believes.
+ssl_ca = <{folder}/ca.pem
+ssl_require_crl = no
+ssl_verify_client_cert = yes
+auth_ssl_username_from_cert = yes
 mail_location = maildir:{folder}/mail/%n
 first_valid_uid = 1
 first_valid_gid = 1
 passdb {{
+  driver = oauth2
+  mechanisms = oauthbearer xoauth2
+  args = {folder}/oauth2.conf
+}}
+passdb {{
+  driver = static
+  mechanisms = external
+  args = nopassword=y
+}}
+passdb {{
   driver = passwd-file
+  mechanisms = {with_password}
   args = username_format=%u {folder}/users
 }}
 userdb {{
@@ -125,6 +156,27 @@ class RunningDovecot(MailServer):
     """The port of submission, with STARTTLS and AUTH."""
     submissions: int
     """The port of submission with TLS from the first octet, and AUTH."""
+    client_certificate: Path
+    """PEM file with key and certificate of a client that EXTERNAL takes for `USER`."""
+    token_key: bytes
+    """What a token must be signed with."""
+
+    def token(self, login: str, *, expires_in: float = 3600, padding: int = 0) -> str:
+        """An OAuth 2.0 access token for the user: a JSON Web Token (RFC 7519), which Dovecot checks by itself.
+
+        ``expires_in``: seconds; ``padding``: octets by which it is longer than it need be.
+        """
+        now = time.time()
+        claims = {
+            "sub": login,
+            "scope": "mail",
+            "iat": int(now) - 60,
+            "exp": int(now + expires_in),
+            "jti": "x" * padding,
+        }
+        signed = f"{base64url_json({'alg': 'HS256', 'typ': 'JWT'})}.{base64url_json(claims)}"
+        signature = hmac.digest(self.token_key, signed.encode(), "sha256")
+        return f"{signed}.{base64url(signature)}"
 
 
 @contextmanager
@@ -144,11 +196,14 @@ def running_dovecot_mail(relay: int) -> Generator[RunningDovecot]:
         find_program(f"/usr/lib/dovecot/{name}", PACKAGES)
     with ExitStack() as stack:
         folder = stack.enter_context(open_folder("dovecot"))
-        ca, _, _ = write_certificates(folder)
+        certificates = write_certificates(folder)
         mail = folder / "mail"
         mail.mkdir()
         os.chown(mail, 65534, 65534)
         write_users(folder / "users")
+        token_key = secrets.token_bytes(32)
+        write_token_key(folder / "keys/default/HS256/default", token_key)
+        (folder / "oauth2.conf").write_text(OAUTH2_CONF.format(folder=folder))
         lmtp, lmtps, submission, submissions = stack.enter_context(held_ports(4))
         token = secrets.token_hex(8)
         conf, printed, log = folder / "dovecot.conf", folder / "printed.log", folder / "log"
@@ -158,6 +213,7 @@ def running_dovecot_mail(relay: int) -> Generator[RunningDovecot]:
                 token=token,
                 domain=DOMAIN,
                 mechanisms=" ".join(MECHANISMS).lower(),
+                with_password=" ".join(WITH_PASSWORD).lower(),
                 lmtp=lmtp,
                 lmtps=lmtps,
                 submission=submission,
@@ -176,7 +232,7 @@ def running_dovecot_mail(relay: int) -> Generator[RunningDovecot]:
         yield RunningDovecot(
             name="dovecot",
             version=output_of(dovecot, "--version").split()[0],
-            ca=ca,
+            ca=certificates.ca,
             mail_folder=mail,
             log=log,
             mechanisms=frozenset(MECHANISMS),
@@ -185,7 +241,25 @@ def running_dovecot_mail(relay: int) -> Generator[RunningDovecot]:
             lmtp_path=path,
             submission=submission,
             submissions=submissions,
+            client_certificate=certificates.client,
+            token_key=token_key,
         )
+
+
+def base64url(octets: bytes) -> str:
+    """RFC 7515 appendix C."""
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def base64url_json(value: object) -> str:
+    return base64url(json.dumps(value).encode())
+
+
+def write_token_key(file: Path, key: bytes) -> None:
+    """Where Dovecot looks for the key of a token that names neither its client nor its key."""
+    file.parent.mkdir(parents=True)
+    file.write_bytes(base64.b64encode(key))
+    file.chmod(0o644)
 
 
 def write_users(file: Path) -> None:

@@ -32,7 +32,7 @@ from tests.interop.servers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
 PACKAGES = "postfix dovecot-core"
@@ -106,10 +106,8 @@ smtpd_tls_chain_files = {folder}/server.key, {folder}/server.pem
 smtpd_tls_security_level = may
 smtpd_tls_auth_only = yes
 smtpd_tls_received_header = yes
-smtpd_sasl_type = dovecot
-smtpd_sasl_path = {folder}/dovecot/run/auth.sock
+{sasl}
 smtpd_sasl_auth_enable = no
-smtpd_sasl_security_options = noanonymous
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
 smtpd_helo_required = yes
 smtputf8_enable = yes
@@ -122,6 +120,11 @@ smtpd_hard_error_limit = 20
 smtpd_client_connection_rate_limit = 0
 smtpd_client_connection_count_limit = 0
 """
+
+DOVECOT_SASL = """\
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = {folder}/dovecot/run/auth.sock
+smtpd_sasl_security_options = noanonymous"""
 
 MASTER_CF = """\
 127.0.0.1:{ports.plain} inet n - n - - smtpd
@@ -160,25 +163,22 @@ def running_postfix() -> Generator[RunningServer]:
 
     Raises ServerError where they are installed and do not start all the same.
     """
-    if not sys.platform.startswith("linux") or os.geteuid() != 0:
-        server_missing("Postfix starts only as root, and its fixture needs Linux: run the tests as root in a container")
-    postfix, postconf = find_program("postfix", PACKAGES), find_program("postconf", PACKAGES)
+    postfix = find_postfix()
     dovecot = find_program("dovecot", PACKAGES)
     check_dovecot(dovecot)
     with ExitStack() as stack:
         folder = stack.enter_context(open_folder("postfix"))
-        ca, _, _ = write_certificates(folder)
         stack.enter_context(running_dovecot(dovecot, folder / "dovecot"))
-        ports = stack.enter_context(running_master(postfix, folder))
-        yield RunningServer(
-            name="postfix",
-            version=output_of(postconf, "-d", "-h", "mail_version"),
-            ports=ports,
-            ca=ca,
-            mail_folder=folder / "mail",
-            log=folder / "maillog",
-            mechanisms=frozenset(MECHANISMS),
+        yield stack.enter_context(
+            running_master(postfix, folder, "postfix", DOVECOT_SASL.format(folder=folder), MECHANISMS)
         )
+
+
+def find_postfix() -> str:
+    """The path of its program; skips the test where it is missing, or cannot run here."""
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        server_missing("Postfix starts only as root, and its fixture needs Linux: run the tests as root in a container")
+    return find_program("postfix", PACKAGES)
 
 
 def output_of(*command: str) -> str:
@@ -214,10 +214,16 @@ def accepts(path: Path) -> bool:
 
 
 @contextmanager
-def running_master(postfix: str, folder: Path) -> Generator[Ports]:
-    """Postfix with all that belongs to it, below `folder`."""
-    for name in ("conf", "spool", "data", "mail"):
-        (folder / name).mkdir(mode=0o755)
+def running_master(
+    postfix: str, folder: Path, name: str, sasl: str, mechanisms: Sequence[str]
+) -> Generator[RunningServer]:
+    """Postfix with all that belongs to it, below `folder`.
+
+    ``sasl``: the lines of main.cf that say who is behind AUTH; ``mechanisms``: what it offers then.
+    """
+    certificates = write_certificates(folder)
+    for each in ("conf", "spool", "data", "mail"):
+        (folder / each).mkdir(mode=0o755, exist_ok=True)
     shutil.chown(folder / "data", "postfix")
     os.chown(folder / "mail", 65534, 65534)
     # Two masters of one user may listen on one port (SO_REUSEPORT), so a listener is no proof: the greeting is.
@@ -225,10 +231,19 @@ def running_master(postfix: str, folder: Path) -> Generator[Ports]:
     conf, log, printed = folder / "conf", folder / "maillog", folder / "printed.log"
     mailboxes = "".join(f"{mailbox}@{DOMAIN} {mailbox}/\n" for mailbox in MAILBOXES)
     (conf / "mailboxes").write_text(mailboxes, encoding="utf-8")
-    (conf / "main.cf").write_text(MAIN_CF.format(folder=folder, token=token, domain=DOMAIN, large_size=LARGE_SIZE))
+    main_cf = MAIN_CF.format(folder=folder, token=token, domain=DOMAIN, large_size=LARGE_SIZE, sasl=sasl)
+    (conf / "main.cf").write_text(main_cf)
     with held_ports(4) as (plain, submission, smtps, large):
         ports = Ports(plain=plain, submission=submission, smtps=smtps, large=large)
         (conf / "master.cf").write_text(MASTER_CF.format(ports=ports, size=SIZE))
         with running(Daemon([postfix, "-c", str(conf), "start-fg"], printed)) as daemon:
             daemon.wait_until(lambda: greets_with(plain, token.encode()), log, printed)
-            yield ports
+            yield RunningServer(
+                name=name,
+                version=output_of(find_program("postconf", PACKAGES), "-d", "-h", "mail_version"),
+                ports=ports,
+                ca=certificates.ca,
+                mail_folder=folder / "mail",
+                log=log,
+                mechanisms=frozenset(mechanisms),
+            )

@@ -42,15 +42,15 @@ def running_aiosmtpd() -> Generator[RunningServer]:
     if not sys.platform.startswith("linux"):
         server_missing("the servers' guard needs Linux: run the tests in a container")
     with open_folder("aiosmtpd") as folder:
-        ca, chain, key = write_certificates(folder)
+        certificates = write_certificates(folder)
         settings, ready, log = folder / "settings.json", folder / "ports.json", folder / "log"
         settings.write_text(
             json.dumps(
                 {
                     "host": HOST,
                     "domain": DOMAIN,
-                    "chain": str(chain),
-                    "key": str(key),
+                    "chain": str(certificates.chain),
+                    "key": str(certificates.key),
                     "users": [(user.login, user.password) for user in (USER, UNI)],
                     "mailboxes": MAILBOXES,
                     "size": SIZE,
@@ -67,7 +67,7 @@ def running_aiosmtpd() -> Generator[RunningServer]:
                 name="aiosmtpd",
                 version=importlib.metadata.version("aiosmtpd"),
                 ports=Ports(**json.loads(ready.read_text())),
-                ca=ca,
+                ca=certificates.ca,
                 mail_folder=folder / "mail",
                 log=log,
                 mechanisms=frozenset({"PLAIN", "LOGIN"}),

@@ -14,7 +14,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import pytest
 
@@ -205,8 +205,30 @@ def open_folder(name: str) -> Generator[Path]:
         shutil.rmtree(folder)
 
 
-def write_certificates(folder: Path) -> tuple[Path, Path, Path]:
-    """Make root, intermediate and server certificate; give the files of the root, of the server's chain, of its key."""
+class Certificates(NamedTuple):
+    """Files in PEM."""
+
+    ca: Path
+    """The root, on which all hang."""
+    chain: Path
+    """The server's certificate, made out for `HOST_NAMES`, and an intermediate one."""
+    key: Path
+    """The server's key."""
+    client: Path
+    """Key and certificate of a client, which is made out for `USER`."""
+    stranger: Path
+    """The same, made out for one who is no user."""
+
+    def server_context(self, *, ask_client: bool = False) -> ssl.SSLContext:
+        """The context of a server of ours; with ``ask_client`` it wants to see the client's certificate."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self.ca))
+        context.verify_mode = ssl.CERT_OPTIONAL if ask_client else ssl.CERT_NONE
+        context.load_cert_chain(self.chain, self.key)
+        return context
+
+
+def write_certificates(folder: Path) -> Certificates:
+    """Make a root and what hangs on it."""
     try:
         # The tests of the core run without it, and meet this module all the same.
         import trustme
@@ -214,13 +236,18 @@ def write_certificates(folder: Path) -> tuple[Path, Path, Path]:
         server_missing("trustme is missing: pip install trustme (it is among the `dev` dependencies)")
     root = trustme.CA()
     server = root.create_child_ca().issue_cert(*HOST_NAMES)
-    ca, chain, key = folder / "ca.pem", folder / "server.pem", folder / "server.key"
-    root.cert_pem.write_to_path(ca)
+    names = ("ca.pem", "server.pem", "server.key", "client.pem", "stranger.pem")
+    files = Certificates(*(folder / name for name in names))
+    root.cert_pem.write_to_path(files.ca)
     for blob in server.cert_chain_pems:
-        blob.write_to_path(chain, append=True)
-    key.touch(mode=0o600)
-    server.private_key_pem.write_to_path(key)
-    return ca, chain, key
+        blob.write_to_path(files.chain, append=True)
+    secret = {files.key: server.private_key_pem}
+    for file, name in ((files.client, USER.login), (files.stranger, f"stranger@{DOMAIN}")):
+        secret[file] = root.issue_cert(name, common_name=name).private_key_and_cert_chain_pem
+    for file, blob in secret.items():
+        file.touch(mode=0o600)
+        blob.write_to_path(file)
+    return files
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from smtpproto import ErrorCode
 from smtpproto_adapters import cli
 
 if TYPE_CHECKING:
+    from tests.interop.dovecot import RunningDovecot
     from tests.interop.servers import RunningServer
 
 ADAPTERS = ("blocking", "asyncio", "trio")
@@ -62,30 +63,82 @@ def test_the_certificate_is_for_another_host(postfix: RunningServer, capsys: pyt
     assert re.fullmatch(r"smtpproto: the certificate of .+ is for another host: [^\n]+\n", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("mechanism", [None, "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"])
 @pytest.mark.parametrize("right", [True, False])
 def test_authentication(
     postfix: RunningServer,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    mechanism: str,
+    mechanism: str | None,
     right: bool,
 ) -> None:
+    """The strongest that both have where none is named; and it says which one it was."""
     password = postfix.uni.password if right else "wrong-Wörd 1"
     monkeypatch.setenv("MAIL_PASSWORD", password)
     url = f"smtps://{postfix.uni.login.replace('@', '%40')}@localhost:{postfix.ports.smtps}"
     status = cli.main(
         [
             *("connect", url, "--host-address", postfix.host, "--ca", str(postfix.ca)),
-            *("--auth", "--password-env", "MAIL_PASSWORD", "--mechanism", mechanism),
+            *("--auth", "--password-env", "MAIL_PASSWORD"),
+            *([] if mechanism is None else ["--mechanism", mechanism]),
         ]
     )
     out, err = capsys.readouterr()
     assert status == (ErrorCode.SUCCESS if right else ErrorCode.AUTHENTICATION_REFUSED)
     assert ("AuthSucceeded" if right else "AuthFailed") in events_in(out)
+    assert (f"authenticated by {mechanism or 'SCRAM-SHA-256'}" in out) is right
     plain = f"\0{postfix.uni.login}\0{password}"
     for secret in (password, *(base64.b64encode(each.encode()).decode() for each in (password, plain))):
         assert secret not in out + err
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize(("name", "strongest"), [("postfix", "SCRAM-SHA-256"), ("cyrus", "SCRAM-SHA-512")])
+def test_the_strongest_mechanism_is_picked_and_said(
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    strongest: str,
+    adapter: str,
+) -> None:
+    server: RunningServer = request.getfixturevalue(name)
+    monkeypatch.setenv("MAIL_PASSWORD", server.user.password)
+    how = ("--ca", str(server.ca), "--auth", "--password-env", "MAIL_PASSWORD", "--adapter", adapter)
+    assert cli.main([*submission(server), *how]) == 0
+    out, err = capsys.readouterr()
+    assert f"\n{' ' * 19}authenticated by {strongest}; the server proved itself, too\nConnected " in out
+    usable = re.search(r"\nAuthNeeded .+; it can be done by ([^\s,]+)", out)
+    assert usable is not None
+    assert usable[1] == strongest
+    assert err == ""
+    assert cli.main([*submission(server), *how, "--json"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (attempt,) = (each for each in found if each["type"] == "authentication")
+    assert (attempt["succeeded"], attempt["server_proved"], attempt["mechanism"]) == (True, True, strongest)
+    assert attempt["channel_binding"] is None
+    assert set(attempt["offered"]) == server.mechanisms
+
+
+@pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2", "EXTERNAL"])
+def test_token_and_certificate(
+    dovecot: RunningDovecot, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, mechanism: str
+) -> None:
+    token = dovecot.token(dovecot.user.login)
+    monkeypatch.setenv("MAIL_TOKEN", token)
+    given = ["--username", dovecot.user.login, "--token-env", "MAIL_TOKEN"]
+    if mechanism == "EXTERNAL":
+        given = ["--cert", str(dovecot.client_certificate)]
+    status = cli.main(
+        [
+            *("connect", f"submission://{dovecot.host}:{dovecot.submission}", "--ca", str(dovecot.ca)),
+            *("--auth", "--mechanism", mechanism, *given),
+        ]
+    )
+    out, err = capsys.readouterr()
+    assert (status, err) == (0, "")
+    assert f"authenticated by {mechanism}" in out
+    assert token not in out
 
 
 def test_json(postfix: RunningServer, capsys: pytest.CaptureFixture[str]) -> None:

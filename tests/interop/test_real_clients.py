@@ -2,154 +2,55 @@
 
 from __future__ import annotations
 
-import json
 import smtplib
-import ssl
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from smtpproto import Service
+from smtpproto import ServerAuth, Service
 from smtpproto_adapters.inbox import Inbox
 from tests.adapters.backends import BACKENDS, Backend, nothing_left
 from tests.interop.letters import HELLO, SENDER, letter
-from tests.interop.servers import HOST_NAMES, find_program, write_certificates
+from tests.interop.real_clients import (
+    RECIPIENTS,
+    Call,
+    Target,
+    aiosmtplib_client,
+    curl,
+    msmtp,
+    smtplib_client,
+    swaks,
+    swaks_pipelining,
+    with_server,
+)
+from tests.interop.servers import HOST_NAMES, USER, find_program
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Generator
+    from pathlib import Path
 
     from tests.adapters.backends import AnyServer
+    from tests.interop.servers import Certificates
 
-RECIPIENTS = ("user@example.test", "other@example.test")
-LOGIN, PASSWORD = "user@example.test", "secret-Pass1"
 LETTER = letter()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Where a client is to send to, and what it needs for that."""
-
-    host: str
-    port: int
-    ca: Path
-    file: Path
-    """The content, with CRLF."""
-    text: Path
-    """The content as a text file of this system, with LF."""
-    mode: str
-
-
-def run(*command: str, stdin: Path | None = None) -> None:
-    """Run a client, which must succeed."""
-    with (stdin or Path("/dev/null")).open("rb") as given:
-        done = subprocess.run(command, stdin=given, capture_output=True, timeout=60, check=False)
-    words = (done.stdout + done.stderr).decode(errors="backslashreplace")
-    assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{words[-4000:]}"
-
-
-def swaks(target: Target, *options: str) -> None:
-    tls = {"starttls": ["--tls"], "implicit": ["--tls-on-connect"]}.get(target.mode, [])
-    if tls:
-        tls += ["--tls-verify", "--tls-ca-path", str(target.ca)]
-        tls += ["--auth", "PLAIN", "--auth-user", LOGIN, "--auth-password", PASSWORD]
-    if target.mode == "lmtp":
-        tls += ["--protocol", "LMTP"]
-    run(
-        *(
-            find_program("swaks", "swaks libnet-ssleay-perl"),
-            "--server",
-            target.host,
-            "--port",
-            str(target.port),
-            *tls,
-            *options,
-        ),
-        *("--helo", HELLO, "--from", SENDER, "--to", ",".join(RECIPIENTS), "--data", f"@{target.text}"),
-    )
-
-
-def swaks_pipelining(target: Target) -> None:
-    swaks(target, "--pipeline")
-
-
-def msmtp(target: Target) -> None:
-    tls = ["--tls=off"]
-    if target.mode in ("starttls", "implicit"):
-        tls = ["--tls=on", f"--tls-trust-file={target.ca}", "--tls-starttls=" + _on(target.mode == "starttls")]
-        tls += ["--auth=plain", f"--user={LOGIN}", f"--passwordeval=printf %s {PASSWORD}"]
-    if target.mode == "lmtp":
-        tls += ["--protocol=lmtp"]
-    run(
-        *(find_program("msmtp", "msmtp"), f"--host={target.host}", f"--port={target.port}", *tls),
-        *(f"--domain={HELLO}", f"--from={SENDER}", *RECIPIENTS),
-        stdin=target.text,
-    )
-
-
-def _on(yes: bool) -> str:
-    return "on" if yes else "off"
-
-
-def curl(target: Target) -> None:
-    tls = ["--ssl-reqd", "--cacert", str(target.ca), "--user", f"{LOGIN}:{PASSWORD}"]
-    scheme = "smtps" if target.mode == "implicit" else "smtp"
-    recipients = [option for recipient in RECIPIENTS for option in ("--mail-rcpt", recipient)]
-    run(
-        *(find_program("curl", "curl"), "--silent", "--show-error", "--max-time", "30"),
-        *(f"{scheme}://{target.host}:{target.port}/{HELLO}", *(tls if target.mode != "plain" else [])),
-        *("--mail-from", SENDER, *recipients, "--upload-file", str(target.file)),
-    )
-
-
-def smtplib_client(target: Target) -> None:
-    context = ssl.create_default_context(cafile=str(target.ca))
-    given: dict[str, Any] = {"host": target.host, "port": target.port, "local_hostname": HELLO, "timeout": 30}
-    if target.mode == "implicit":
-        client: smtplib.SMTP = smtplib.SMTP_SSL(context=context, **given)
-    elif target.mode == "lmtp":
-        client = smtplib.LMTP(**given)
-    else:
-        client = smtplib.SMTP(**given)
-    with client:
-        if target.mode == "starttls":
-            client.starttls(context=context)
-        if target.mode in ("starttls", "implicit"):
-            client.login(LOGIN, PASSWORD)
-        assert client.sendmail(SENDER, RECIPIENTS, target.file.read_bytes(), ["BODY=8BITMIME"]) == {}
-
-
-def aiosmtplib_client(target: Target) -> None:
-    settings = target.file.with_name("settings.json")
-    where = {"host": target.host, "port": target.port, "ca": str(target.ca), "mode": target.mode, "hello": HELLO}
-    what = {"sender": SENDER, "recipients": RECIPIENTS, "file": str(target.text)}
-    settings.write_text(json.dumps({**where, **what, "login": LOGIN, "password": PASSWORD}), encoding="utf-8")
-    run(sys.executable, "-I", str(Path(__file__).with_name("aiosmtplib_client.py")), str(settings))
+def running(client: Callable[[Target], Call]) -> Callable[[Target], None]:
+    return lambda target: client(target).run()
 
 
 CLIENTS: dict[str, tuple[Callable[[Target], None], tuple[str, ...]]] = {
-    "swaks": (swaks, ("plain", "starttls", "implicit", "lmtp")),
-    "swaks-pipelining": (swaks_pipelining, ("plain", "starttls", "lmtp")),
-    "msmtp": (msmtp, ("plain", "starttls", "implicit", "lmtp")),
-    "curl": (curl, ("plain", "starttls", "implicit")),
+    "swaks": (running(swaks), ("plain", "starttls", "implicit", "lmtp")),
+    "swaks-pipelining": (running(swaks_pipelining), ("plain", "starttls", "lmtp")),
+    "msmtp": (running(msmtp), ("plain", "starttls", "implicit", "lmtp")),
+    "curl": (running(curl), ("plain", "starttls", "implicit")),
     "smtplib": (smtplib_client, ("plain", "starttls", "implicit")),
-    "aiosmtplib": (aiosmtplib_client, ("plain", "starttls", "implicit")),
+    "aiosmtplib": (running(aiosmtplib_client), ("plain", "starttls", "implicit")),
 }
 """Each client, with the ways in which it can come."""
 
 WAYS = [pytest.param(client, mode, id=f"{name}-{mode}") for name, (client, modes) in CLIENTS.items() for mode in modes]
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
-    """The root for the clients, and the context of the servers."""
-    ca, chain, key = write_certificates(tmp_path_factory.mktemp("certificates"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain, key)
-    return ca, context
 
 
 @pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
@@ -160,26 +61,14 @@ def backend(request: pytest.FixtureRequest) -> Generator[Backend]:
         yield found
 
 
-def with_server(backend: Backend, inbox: Inbox, work: Callable[[AnyServer], None], **options: Any) -> None:
-    async def scenario() -> None:
-        async with backend.serve(inbox, **options) as server:
-            await backend.in_thread(lambda: work(server))
-
-    backend.run(scenario)
-
-
 def serving(mode: str, context: ssl.SSLContext) -> dict[str, Any]:
     """What a server is told, so that the client cannot but come in this way."""
     if mode in ("plain", "lmtp"):
         return {"service": Service(HOST_NAMES[2], lmtp=mode == "lmtp")}
-    mechanisms = ("PLAIN", "LOGIN")
+    auth = ServerAuth({USER.login: USER.password}, required=True)
     if mode == "implicit":
-        return {
-            "service": Service(HOST_NAMES[2], mechanisms=mechanisms, require_auth=True),
-            "context": context,
-            "implicit_tls": True,
-        }
-    service = Service(HOST_NAMES[2], starttls=True, mechanisms=mechanisms, require_tls=True, require_auth=True)
+        return {"service": Service(HOST_NAMES[2], auth=auth), "context": context, "implicit_tls": True}
+    service = Service(HOST_NAMES[2], starttls=True, auth=auth, require_tls=True)
     return {"service": service, "context": context}
 
 
@@ -189,19 +78,18 @@ def test_content_arrives_as_it_was_given(
     backend: Backend,
     client: Callable[[Target], None],
     mode: str,
-    certificates: tuple[Path, ssl.SSLContext],
+    certificates: Certificates,
     tmp_path: Path,
 ) -> None:
-    ca, context = certificates
     file, text = tmp_path / "content", tmp_path / "text"
     file.write_bytes(LETTER.content)
     text.write_bytes(LETTER.text)
-    inbox = Inbox(credentials={LOGIN: PASSWORD})
+    inbox = Inbox()
 
     def work(server: AnyServer) -> None:
-        client(Target(host=server.host, port=server.port, ca=ca, file=file, text=text, mode=mode))
+        client(Target(host=server.host, port=server.port, ca=certificates.ca, file=file, text=text, mode=mode))
 
-    with_server(backend, inbox, work, **serving(mode, context))
+    with_server(backend, inbox, work, **serving(mode, certificates.server_context()))
     [message] = inbox.messages
     assert message.envelope.sender == SENDER
     assert message.envelope.forward_paths == RECIPIENTS
@@ -249,17 +137,19 @@ LOADS = {
 }
 
 
+def smtp_source(*options: str) -> Call:
+    program = find_program("smtp-source", "postfix")
+    return Call((program, "-M", HELLO, "-f", SENDER, "-t", "user@example.test", *options))
+
+
 @pytest.mark.parametrize("load", LOADS.values(), ids=LOADS)
 def test_smtp_source(backend: Backend, load: Load) -> None:
     """Many connections at a time: each message comes once, and whole."""
     inbox = Inbox()
 
     def work(server: AnyServer) -> None:
-        run(
-            *(find_program("smtp-source", "postfix"), "-M", HELLO, "-f", SENDER, "-t", "user@example.test"),
-            *("-s", str(load.connections), "-m", str(load.messages), "-l", str(load.octets), *load.options),
-            f"inet:{server.host}:{server.port}",
-        )
+        numbers = ("-s", str(load.connections), "-m", str(load.messages), "-l", str(load.octets))
+        smtp_source(*numbers, *load.options, f"inet:{server.host}:{server.port}").run()
 
     with_server(backend, inbox, work, service=Service(HOST_NAMES[2], lmtp=load.lmtp))
     assert len(inbox.messages) == load.messages
@@ -281,10 +171,7 @@ def test_smtp_source_with_a_file(backend: Backend, tmp_path: Path, lmtp: bool) -
 
     def work(server: AnyServer) -> None:
         where = f"inet:{server.host}:{server.port}" if path is None else f"unix:{path}"
-        run(
-            *(find_program("smtp-source", "postfix"), "-M", HELLO, "-f", SENDER, "-t", "user@example.test"),
-            *("-s", "5", "-m", "20", "-F", str(text), *(("-L",) if lmtp else ()), where),
-        )
+        smtp_source("-s", "5", "-m", "20", "-F", str(text), *(("-L",) if lmtp else ()), where).run()
 
     with_server(backend, inbox, work, path=path, service=Service(HOST_NAMES[2], lmtp=lmtp))
     assert [message.content for message in inbox.messages] == [LETTER.arrived + SOURCE_ADDS] * 20
