@@ -1,6 +1,7 @@
 """Tables that are made from the code, so that they cannot say anything else; and a page of reference for each room.
 
-In the pages the tables stand as directives: transitions, extensions, error-codes, limits, timeouts, conformance.
+In the pages the tables stand as directives: transitions, extensions, mechanisms, error-codes, limits, timeouts,
+conformance.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from sphinx.util.docutils import SphinxDirective
 import smtpproto.errors
 import smtpproto.extensions
 import smtpproto.limits
+import smtpproto.sasl
 import smtpproto.states
+from smtpproto.sasl.choice import ONLY_BY_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from docutils import nodes
     from sphinx.application import Sphinx
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 GENERATED = ROOT / "docs" / "generated"
 RFC_EDITOR = "https://www.rfc-editor.org/rfc/rfc{}"
+DATATRACKER = "https://datatracker.ietf.org/doc/html/{}"
 
 
 def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -39,10 +43,20 @@ def linked(text: str) -> str:
     """Each citation in a text becomes a link to the place that it cites."""
 
     def link(found: re.Match[str]) -> str:
+        if found["draft"]:
+            return f"[{found[0]}]({DATATRACKER.format(found['draft'])})"
         address = RFC_EDITOR.format(found["rfc"])
-        return f"[{found[0]}]({address}{'#section-' + found['section'] if found['section'] else ''})"
+        place = found["section"] or found["appendix"]
+        kind = "section" if found["section"] else "appendix"
+        return f"[{found[0]}]({address}{f'#{kind}-{place}' if place else ''})"
 
-    return re.sub(r"RFC (?P<rfc>[0-9]+)(?: section (?P<section>[0-9A-Z]+(?:\.[0-9]+)*))?", link, text)
+    number = r"[0-9A-Z]+(?:\.[0-9]+)*"
+    return re.sub(
+        rf"RFC (?P<rfc>[0-9]+)(?: section (?P<section>{number})| appendix (?P<appendix>{number}))?"
+        r"|(?P<draft>draft(?:-[a-z0-9]+)+)",
+        link,
+        text,
+    )
 
 
 def attribute_docs(module: str, cls: str) -> dict[str, str]:
@@ -95,6 +109,38 @@ class Extensions(FromCode):
             for row in smtpproto.extensions.EXTENSIONS.values()
         )
         return table(("keyword", "document", "meaning", "commands", "parameters"), rows)
+
+
+class Mechanisms(FromCode):
+    """The SASL mechanisms, the strongest first."""
+
+    roles: Mapping[str, Collection[str]] = {
+        "client": smtpproto.sasl.CLIENT_MECHANISMS,
+        "server": smtpproto.sasl.SERVER_MECHANISMS,
+    }
+
+    def markdown(self) -> str:
+        rows = (
+            (
+                f"`{row.name}`",
+                linked(row.source),
+                " and ".join(role for role, known in self.roles.items() if row.name in known),
+                "yes" if row.binds_channel else "no",
+                self.allowed(row),
+            )
+            for row in smtpproto.sasl.MECHANISMS
+        )
+        return table(("name", "document", "roles", "channel binding", "when it is allowed"), rows)
+
+    @staticmethod
+    def allowed(row: smtpproto.sasl.Description) -> str:
+        if row.binds_channel:
+            return "with a channel binding, which TLS has"
+        if row.exposes_secret:
+            return "under TLS; without it where the program allows that"
+        if row.has_secret:
+            return "under TLS; without it where TLS was not wanted, or the program allows that"
+        return "always, where it is named" if row.name in ONLY_BY_NAME else "always"
 
 
 class ErrorCodes(FromCode):
@@ -180,6 +226,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     for name, directive in {
         "transitions": Transitions,
         "extensions": Extensions,
+        "mechanisms": Mechanisms,
         "error-codes": ErrorCodes,
         "limits": LimitsTable,
         "timeouts": TimeoutsTable,
