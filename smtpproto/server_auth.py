@@ -158,7 +158,9 @@ class ServerAuth:
             like = next((each for each in self._like if each.hash == _hash_of(name)), None)
             if like is None:
                 return ScramServer(name, secret=secret)
-            return ScramServer(name, secret=secret, iterations=like.iterations, salt_length=min(len(like.salt), MAX_SALT_LENGTH))
+            return ScramServer(
+                name, secret=secret, iterations=like.iterations, salt_length=min(len(like.salt), MAX_SALT_LENGTH)
+            )
         factory = SERVER_MECHANISMS.get(name)
         if factory is None:
             raise LocalProtocolError(f"{name!r} is no mechanism of ours: there are {', '.join(SERVER_MECHANISMS)}")
