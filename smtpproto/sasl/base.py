@@ -169,8 +169,8 @@ class ClientMechanism(Protocol):
 
     One that learns why the server refused it keeps that in an attribute ``error`` (see `error_of`), and then serves
     one connection at a time.  One that knows no secret says so with an attribute ``has_secret`` that is False: what
-    has one is never tried where TLS was wanted and is not there, even if it does not expose it.  One in which the server
-    proves that it knows the secret says so with ``proves_server``: nothing weaker is tried once it has begun.
+    has one is never tried where TLS was wanted and is not there, even if it does not expose it.  One in which the
+    server proves that it knows the secret says so with ``proves_server``: nothing weaker is tried once it has begun.
     """
 
     @property

@@ -266,8 +266,8 @@ class ScramServer:
         self._name, self._hash, self._plus = named(name)
         if not 0 < salt_length <= MAX_SALT_LENGTH or not MIN_ITERATIONS <= iterations <= MOST_ITERATIONS:
             raise LocalProtocolError(
-                f"salt_length={salt_length}, iterations={iterations}: a salt has 1 to {MAX_SALT_LENGTH} octets here, and "
-                f"the iterations are at least {MIN_ITERATIONS}, and at most {MOST_ITERATIONS}"
+                f"salt_length={salt_length}, iterations={iterations}: a salt has 1 to {MAX_SALT_LENGTH} octets here, "
+                f"and the iterations are at least {MIN_ITERATIONS}, and at most {MOST_ITERATIONS}"
             )
         if secret is not None and len(secret) < _MIN_SECRET:
             raise LocalProtocolError(f"the secret for the salts must have at least {_MIN_SECRET} octets, all by chance")
