@@ -198,16 +198,21 @@ class ServiceSession:
         if auth.required and not connection.authenticated and type(command) not in _BEFORE_AUTH:
             return Reply(530, "5.7.0 authentication required")
         if isinstance(command, Auth) and command.mechanism not in self.mechanisms:
-            if not connection.secure and auth.needs_tls(command.mechanism):
-                return Reply(538, "5.7.11 encryption required for requested authentication mechanism")
-            return Reply(504, "5.5.4 unrecognised authentication mechanism")
+            return _TLS_FOR_AUTH if self._waits_for_tls(command) else _UNKNOWN_MECHANISM
         return None
+
+    def _waits_for_tls(self, command: Command | None) -> bool:
+        auth = self.service.auth
+        if auth is None or self.connection.secure or not isinstance(command, Auth):
+            return False
+        return auth.needs_tls(command.mechanism)
 
     def default(self, event: CommandReceived | BadCommand) -> Reply:
         """The reply where the program has no wish of its own: it accepts.  RFC 5321 section 4.2.2."""
-        if isinstance(event, BadCommand):
-            return event.reply
         command = event.command
+        if isinstance(event, BadCommand):
+            # Where TLS is missing for all mechanisms there is no offer of AUTH, and the engine sees no more than that.
+            return _TLS_FOR_AUTH if event.reply.code == 502 and self._waits_for_tls(command) else event.reply
         host_name = self.service.host_name
         if isinstance(command, Connect):
             return Reply(220, f"{host_name} {'LMTP' if self.service.lmtp else 'ESMTP'} ready")
@@ -285,6 +290,8 @@ _USUAL_STATUS: Final[Mapping[type[Command | None], EnhancedStatus]] = {
     Rcpt: EnhancedStatus(2, 1, 5),
 }
 """RFC 3463 section 3.2: other address status, destination address valid."""
+_TLS_FOR_AUTH: Final = Reply(538, "5.7.11 encryption required for requested authentication mechanism")
+_UNKNOWN_MECHANISM: Final = Reply(504, "5.5.4 unrecognised authentication mechanism")
 _NOT_IMPLEMENTED: Final = Reply(502, "5.5.1 command not implemented")
 _DEFAULTS: Final[Mapping[type[Command], Reply]] = {
     StartTls: Reply(220, "2.0.0 ready to start TLS"),

@@ -562,6 +562,16 @@ def test_attempts_that_are_none_count_too_but_cost_no_time(lines: list[bytes], c
 
 
 @pytest.mark.rfc("4954", "6")
+def test_where_all_of_them_need_tls_there_is_no_offer_and_yet_it_is_said() -> None:
+    auth = policy("PLAIN", "LOGIN")
+    run = serve(EHLO, RIGHT, b"AUTH GSSAPI\r\n", auth=auth, secure=False)
+    assert b"250 HELP\r\n" in run.output  # the last line of the offer
+    assert run.codes == [220, 250, 538, 502]
+    assert serve(RIGHT, auth=auth, secure=False).codes == [220, 503]
+    assert serve(EHLO, RIGHT, RIGHT, auth=auth).codes == [220, 250, 235, 503]
+
+
+@pytest.mark.rfc("4954", "6")
 def test_what_is_not_offered_says_what_is_missing() -> None:
     auth = policy("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS")
     lines = [EHLO, RIGHT, b"AUTH GSSAPI\r\n", b"AUTH SCRAM-SHA-256-PLUS\r\n"]
