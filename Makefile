@@ -3,7 +3,8 @@
 #   make demo     watch connections being made, in every security mode, through every adapter
 #   make test     check, then the fast tests on every Python that is there, then every test on one
 #   make check    format, lint, types, the structure of the project, the docs
-#   make fuzz     each fuzz target for FUZZ_SECONDS (60)
+#   make fuzz     each fuzz target, or each of FUZZ_TARGETS, for FUZZ_SECONDS (60)
+#   make model    the model check with more commands at a time, for some minutes
 #   make bench    the benchmarks
 #   make docs     the documentation, in docs/_build/html
 #   make format   put the sources into the one format
@@ -13,6 +14,7 @@
 
 PYTHON =
 FUZZ_SECONDS = 60
+FUZZ_TARGETS =
 PYTEST_ARGS =
 
 VENV = .venv
@@ -23,7 +25,7 @@ SUPPORTED = 3.13 3.12 3.11
 FAST = tests --ignore=tests/adapters --ignore=tests/interop --ignore-glob=tests/test_cli*.py --ignore=tests/test_docs.py \
 	--ignore=tests/test_packaging.py --ignore=tests/test_scripted.py -m "not slow"
 
-.PHONY: help demo test check everywhere fast everything fuzz bench docs format clean
+.PHONY: help demo test check everywhere fast everything fuzz model bench docs format clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -62,12 +64,10 @@ everything: $(VENV)/stamp-dev
 
 # What it finds lands in fuzz/found/, and belongs in fuzz/corpus/ once it is understood.
 fuzz: $(VENV)/fuzz/stamp
-	@for target in fuzz/[a-z]*.py; do \
-		name=$$(basename $$target .py); found=fuzz/found/$$name; mkdir -p $$found; \
-		echo "$$target: $(FUZZ_SECONDS) seconds."; \
-		$(VENV)/fuzz/bin/python -m fuzz.$$name -max_total_time=$(FUZZ_SECONDS) -timeout=10 -dict=fuzz/smtp.dict \
-			-artifact_prefix=$$found/ -verbosity=0 -print_final_stats=1 $$found fuzz/corpus/$$name || exit 1; \
-	done
+	@$(VENV)/fuzz/bin/python -m fuzz --seconds=$(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+model: $(VENV)/stamp-dev
+	SMTPPROTO_MODEL=1 $(BIN)/python -m pytest -q -s tests/model
 
 bench: $(VENV)/stamp-dev
 	$(BIN)/python -m tests.bench --json bench.json
@@ -108,7 +108,8 @@ $(VENV)/py$(VERSION)/stamp: pyproject.toml
 	@$(VENV)/py$(VERSION)/bin/python $(PIP) install -e '.[fast]'
 	@touch $@
 
-# Atheris is built for some Pythons only: the newest that it has a wheel for.
+# Atheris is built for some Pythons only: the newest that it has a wheel for.  Without it the targets run all the same,
+# with inputs that are made by chance alone.
 $(VENV)/fuzz/stamp: pyproject.toml
 	@for version in $(SUPPORTED); do \
 		python=$$(.ci/find-python $$version) || continue; \
@@ -116,5 +117,8 @@ $(VENV)/fuzz/stamp: pyproject.toml
 		if $(VENV)/fuzz/bin/python $(PIP) install --only-binary atheris -e '.[fuzz]'; then \
 			touch $@; exit 0; \
 		fi; \
+		other=$${other:-$$python}; \
 	done; \
-	echo "Found no Python among $(SUPPORTED) that atheris can be installed for." >&2; exit 1
+	test -n "$$other" || { echo "Found no Python among $(SUPPORTED)." >&2; exit 1; }; \
+	echo "Found no Python among $(SUPPORTED) that atheris can be installed for: fuzzing without it."; \
+	"$$other" -m venv --clear $(VENV)/fuzz && $(VENV)/fuzz/bin/python $(PIP) install -e . && touch $@

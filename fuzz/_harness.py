@@ -1,16 +1,15 @@
-"""What the targets share: a peer that sends an input in flights, and the comparison of two ways of cutting them.
+"""What the targets share, whoever runs them.
 
-A target is a module with `test_one_input(data)`, whose docstring begins with the invariant that it holds the engine to.
-`python -m fuzz.replies fuzz/corpus/replies` runs one for as long as one likes; the tests replay the corpora without
-atheris.
+A target is a module with `test_one_input(data)`, which raises for an input that breaks the invariant with which its
+docstring begins.  It may have `seeds()` too, for inputs that are better made than kept in ``corpus/``.
 """
 
 from __future__ import annotations
 
-import sys
+import time
 from contextlib import nullcontext
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 try:
     atheris: Any = import_module("atheris")
@@ -18,73 +17,47 @@ except ImportError:
     atheris = None
 
 # Whatever a target imports of the engine has to be instrumented, so it is imported here, first.
-with nullcontext() if atheris is None else atheris.instrument_imports(include=["smtpproto"]):
-    import smtpproto
-    from smtpproto import NEED_DATA, PAUSED, RemoteProtocolError
+with nullcontext() if atheris is None else atheris.instrument_imports(include=["smtpproto", "smtpproto_adapters"]):
+    import_module("smtpproto.testing")
+    import_module("smtpproto_adapters.bindings")
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FLIGHT = b"\x1c"
-"""Parts what the peer sends at a time: only between two flights does the other side say something unasked."""
+FLIGHT: Final = b"\x1c"
+"""Parts what is said at a time."""
 
-History = list[object]
-"""The events of one connection, the content between two of them in one piece, and how it ended."""
+_REPEATS: Final = 20_000
+_SECONDS: Final = 2.0
+"""Linear work on an input that was blown up takes some milliseconds, and quadratic work minutes: a slow machine is
+neither."""
 
 
 def flights_of(data: bytes) -> list[bytes]:
     return data.split(FLIGHT, 30)
 
 
-class Run:
-    """One connection that is fed flight by flight, and what comes out of it."""
-
-    def __init__(self, connection: smtpproto.Connection, *, octet_by_octet: bool) -> None:
-        self.connection = connection
-        self.octet_by_octet = octet_by_octet
-        self.history: History = []
-        self.content = b""
-
-    def play(
-        self, flights: list[bytes], before_each: Callable[[int], None], on_event: Callable[[Any], None]
-    ) -> History:
-        """Run to the end of the stream, or to the first violation of the protocol."""
-        try:
-            for number, flight in enumerate(flights):
-                before_each(number)
-                pieces = [flight[i : i + 1] for i in range(len(flight))] if self.octet_by_octet else [flight]
-                for piece in pieces:
-                    if piece:
-                        self.feed(piece, on_event)
-            self.feed(b"", on_event)
-        except RemoteProtocolError:
-            # How much of the content came out before it depends on how it was cut.
-            self.content = b""
-            self.note("RemoteProtocolError")
-        self.note(self.connection.state)
-        return self.history
-
-    def feed(self, piece: bytes, on_event: Callable[[Any], None]) -> None:
-        self.connection.receive_data(piece)
-        while (event := self.connection.next_event()) is not NEED_DATA and event is not PAUSED:
-            if isinstance(event, smtpproto.ContentReceived):
-                self.content += event.data
-                continue
-            self.note(event)
-            if isinstance(event, smtpproto.ConnectionClosed):
-                break
-            on_event(event)
-
-    def note(self, what: object) -> None:
-        if self.content:
-            self.history.append(self.content)
-            self.content = b""
-        self.history.append(what)
+def chosen(data: bytes, at: int = 0) -> int:
+    """The octet there, by which an input chooses; 0 where it is too short."""
+    return data[at] if at < len(data) else 0
 
 
-def fuzz(test_one_input: Callable[[bytes], None]) -> None:
-    """Hand the process over to libFuzzer, whose options and folders stand on the command line."""
-    if atheris is None:
-        sys.exit("Fuzzing needs atheris: run it as `make fuzz`.")
-    atheris.Setup(sys.argv, test_one_input)
-    atheris.Fuzz()
+def text_of(data: bytes) -> str:
+    """Any text: what is no UTF-8 becomes lone surrogates, which are worth trying too."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def assert_linear(judge: Callable[[str], object], data: bytes) -> None:
+    """Where the input has three parts, the middle one many times over takes no more than linear work.
+
+    ``judge`` raises nothing.
+    """
+    parts = data.split(FLIGHT)
+    if len(parts) != 3 or not parts[1]:
+        return
+    head, middle, tail = map(text_of, parts)
+    text = head + middle * (_REPEATS // len(middle)) + tail
+    begun = time.process_time()
+    judge(text)
+    took = time.process_time() - begun
+    assert took < _SECONDS, f"{took:.1f} s for {len(text)} characters"

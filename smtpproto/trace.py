@@ -177,11 +177,11 @@ def _is_good_domain(text: str, utf8: bool) -> bool:
 
 
 def _is_literal(text: str) -> bool:
+    """An IP address: other literals may hold what readers take for a comment, or for the ``;`` before the date."""
     try:
-        AddressLiteral.parse(text)
+        return AddressLiteral.parse(text).address is not None
     except LocalProtocolError:
         return False
-    return True
 
 
 def _is_carried(text: str, utf8: bool) -> bool:

@@ -108,6 +108,8 @@ def test_a_field_with_all_there_is() -> None:
         ({"address": "192.0.2.1", "hello": "my_host"}, "[192.0.2.1] ([192.0.2.1]) (helo=my_host)"),
         ({"address": "192.0.2.1", "hello": "a.example."}, "[192.0.2.1] ([192.0.2.1]) (helo=a.example.)"),
         ({"address": "192.0.2.1", "hello": "[300.1.1.1]"}, "[192.0.2.1] ([192.0.2.1]) (helo=[300.1.1.1])"),
+        # A literal of another kind may hold what begins a comment, or ends the clauses, for those who do not know it.
+        ({"address": "192.0.2.1", "hello": "[x:(;]"}, "[192.0.2.1] ([192.0.2.1]) (helo=[x:\\(;])"),
         ({"hello": "a(b\\)c"}, "unknown (helo=a\\(b\\\\\\)c)"),
         ({"hello": "\u00fc.example"}, "unknown (helo=?.example)"),
         ({"hello": "\u00fc.example", "protocol": "UTF8SMTP"}, "\u00fc.example"),
@@ -338,7 +340,8 @@ def test_what_is_too_long_for_a_line_is_folded() -> None:
 # -- names of protocols -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.rfc("3848", "2")
+@pytest.mark.rfc("3848", "1")
+@pytest.mark.rfc("4954", "7")
 @pytest.mark.parametrize(
     ("facts", "name"),
     [
@@ -368,6 +371,8 @@ def test_protocol_names(facts: str, name: str) -> None:
 
 
 @pytest.mark.rfc("6531", "3.7.3")
+@pytest.mark.rfc("5321", "4.4")
+@pytest.mark.rfc("4954", "7")
 def test_every_protocol_has_a_registered_name() -> None:
     registered = {"SMTP"} | {
         f"{name}{tls}{auth}"
