@@ -146,6 +146,8 @@ class ClientConnection(Connection, role=Role.CLIENT):
                 "in LMTP the last chunk waits until a recipient is accepted: without one, it has no reply at all "
                 "(RFC 2033 section 4.3)"
             )
+        if isinstance(command, Ehlo | Helo | Lhlo) and not command.domain.isascii():
+            return f"{command} is not ASCII: write the A-labels of the name (RFC 6531 section 3.7.1)"
         found = objection(command, self)
         return None if found is None else found.text
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from .addresses import AddressLiteral
 from .authenticate import Authenticator
 from .client import ClientConnection
-from .commands import Command, Ehlo, Helo, Lhlo, Quit, StartTls
+from .commands import Command, Ehlo, Helo, Lhlo, Quit, StartTls, own_name
 from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from .events import (
     AuthChallenge,
@@ -90,7 +90,7 @@ class Connector:
         self.target = options.resolve()
         self.client_name = options.client_name if options.client_name is not None else str(client_name)
         try:
-            Ehlo(self.client_name)
+            own_name(self.client_name)
         except LocalProtocolError as error:
             raise invalid_argument(str(error)) from None
         self.connection = ClientConnection(

@@ -19,7 +19,7 @@ PATH = 256
 """With its angle brackets; so a mailbox has 254 octets at most.  RFC 5321 section 4.5.3.1.3, erratum 1690 of RFC 3696.
 """
 COMMAND_LINE = 512
-"""RFC 5321 section 4.5.3.1.4; each extension in use adds its own (RFC 5321 section 2.2.1)."""
+"""RFC 5321 section 4.5.3.1.4; each extension in use adds its own (RFC 5321 section 2.2.2)."""
 REPLY_LINE = 512
 """What a server may send in one line.  RFC 5321 section 4.5.3.1.5."""
 

@@ -8,7 +8,7 @@ from enum import Enum, IntFlag
 from typing import Any, Final, TypeVar, cast
 
 from .addresses import AddressLiteral
-from .commands import Ehlo
+from .commands import own_name
 from .errors import ErrorCode, LocalProtocolError
 from .failures import ConnectFailed, Stage
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DOMAIN, DOMAIN_LABEL, Limits, Timeouts
@@ -385,7 +385,7 @@ class ConnectOptions(Value):
         try:
             # Nothing is offered yet: this tells only whether the credentials and the mechanisms are any at all.
             choose((), self.credentials, secure=True, allow_plaintext=True, mechanisms=self.mechanisms)
-            Ehlo(self.client_name if self.client_name is not None else "localhost")
+            own_name(self.client_name if self.client_name is not None else "localhost")
         except LocalProtocolError as error:
             raise invalid_argument(str(error)) from None
 

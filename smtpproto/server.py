@@ -14,6 +14,7 @@ keeps no more than that size.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -57,7 +58,10 @@ behind each of them is touched with it."""
 _SHOWN: Final = 256
 """Octets that an `EarlyTalker` shows."""
 
-_TOO_LARGE: Final = Reply(552, "5.3.4 message too large (RFC 1870 section 6)")
+_is_request_of_http = re.compile(rb".* HTTP/[0-9.]+[ \t]*", re.DOTALL).fullmatch
+"""RFC 9112 section 3."""
+
+_TOO_LARGE: Final = Reply(552, "5.3.4 message too large (RFC 1870 section 4)")
 
 
 class ServerConnection(Connection, role=Role.SERVER):
@@ -204,7 +208,12 @@ class ServerConnection(Connection, role=Role.SERVER):
         return self._received(command, bad)
 
     def _parse(self, line: bytes) -> Command:
-        return parse_auth_response(line) if self.state is AUTH else parse_command(line, lenient=self._lenient)
+        if self.state is AUTH:
+            return parse_auth_response(line)
+        if b" HTTP/" in line and _is_request_of_http(line):
+            # What follows was written by whoever made a browser send it, and not by a client of ours.
+            raise BadSyntax(421, "4.7.0", "This is no server of HTTP")
+        return parse_command(line, lenient=self._lenient)
 
     def _received(self, command: Command, bad: BadCommand | None) -> Event:
         if bad is not None:

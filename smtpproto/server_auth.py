@@ -215,6 +215,8 @@ class ServerAuth:
                 return None
 
     def _may_act(self, username: str, acting: str) -> bool:
+        if acting and not _prepared(acting):
+            return False  # RFC 4954 section 4: no name is left, which is not the same as none given
         username, acting = _prepared(username), _prepared(acting)
         if acting in ("", username):
             return True

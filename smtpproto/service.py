@@ -29,6 +29,7 @@ from .commands import (
     StartTls,
     Vrfy,
     XClient,
+    own_name,
 )
 from .connection import HELLO_KINDS
 from .errors import LocalProtocolError
@@ -68,7 +69,7 @@ class Service(Value):
 
     ``host_name``: the name that it gives itself.  ``extensions``: lines of the EHLO reply, but for STARTTLS and
     AUTH, which come and go with the state; None offers what the engine does by itself, with the ``message`` of the
-    limits as SIZE.  REQUIRETLS is offered under TLS only (RFC 8689 section 4.2.1).  ``starttls``: TLS can be had.
+    limits as SIZE.  REQUIRETLS is offered under TLS only (RFC 8689 section 2).  ``starttls``: TLS can be had.
     ``auth``: how clients authenticate; None: they cannot.  ``require_tls``: no mail without TLS.  ``lmtp``: speak LMTP.
     ``max_errors``: commands refused by the engine or by this policy, and failed authentications, after which the
     session ends; what the program refuses does not count, nor what is refused for now.
@@ -116,7 +117,7 @@ class Service(Value):
                 raise LocalProtocolError(f"{keyword} is offered by {field}=, not by extensions=")
         if auth is not None and not isinstance(auth, ServerAuth):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise LocalProtocolError(f"auth is a {type(auth).__name__}: it must be a ServerAuth")
-        set_field(self, "host_name", Ehlo(host_name).domain)
+        set_field(self, "host_name", own_name(host_name))
         set_field(self, "extensions", offer)
         set_field(self, "starttls", starttls)
         set_field(self, "auth", auth)
@@ -209,15 +210,17 @@ class ServiceSession:
 
     def default(self, event: CommandReceived | BadCommand) -> Reply:
         """The reply where the program has no wish of its own: it accepts.  RFC 5321 section 4.2.2."""
-        command = event.command
         if isinstance(event, BadCommand):
             # Where TLS is missing for all mechanisms there is no offer of AUTH, and the engine sees no more than that.
-            return _TLS_FOR_AUTH if event.reply.code == 502 and self._waits_for_tls(command) else event.reply
+            return _TLS_FOR_AUTH if event.reply.code == 502 and self._waits_for_tls(event.command) else event.reply
+        command = event.command
         host_name = self.service.host_name
         if isinstance(command, Connect):
             return Reply(220, f"{host_name} {'LMTP' if self.service.lmtp else 'ESMTP'} ready")
         if isinstance(command, Ehlo | Lhlo):
-            return Reply(250, (f"{host_name} greets {command.domain}", *self.offer))
+            # What is not ASCII has no place in a reply: RFC 6531 section 3.7.4.2.
+            greeting = f"{host_name} greets {command.domain}" if command.domain.isascii() else host_name
+            return Reply(250, (greeting, *self.offer))
         if isinstance(command, Helo):
             return Reply(250, host_name)
         return _DEFAULTS.get(type(command), _NOT_IMPLEMENTED)

@@ -239,6 +239,7 @@ def test_first_choice_is_the_clients() -> None:
 
 
 @pytest.mark.rfc("4954", "4")
+@pytest.mark.rfc("4954", "6")
 @pytest.mark.parametrize("code", [504, 534])
 def test_next_mechanism_after_one_that_is_not_taken(code: int) -> None:
     replies = [b"%d no\r\n" % code, b"334 \r\n", b"334 \r\n", b"235 ok\r\n"]

@@ -334,6 +334,10 @@ def test_what_is_not_offered_is_not_sent(command: Command, keyword: str) -> None
     offered.send(command)
 
 
+@pytest.mark.rfc("5321", "4.1.1")
+@pytest.mark.rfc("5321", "4.1.1.3")
+@pytest.mark.rfc("3461", "5.2.2")
+@pytest.mark.rfc("6531", "3.2")
 @pytest.mark.parametrize(
     ("command", "keyword"),
     [
@@ -356,6 +360,7 @@ def test_what_needs_no_offer(command: Command) -> None:
 
 
 @pytest.mark.rfc("3207", "4")
+@pytest.mark.rfc("3207", "4.2")
 def test_no_starttls_within_tls() -> None:
     client = ready_client(*EVERYTHING, secure=True)
     with pytest.raises(LocalProtocolError, match="STARTTLS within TLS"):
@@ -445,6 +450,7 @@ def test_an_old_position_does_not_hide_a_new_one() -> None:
         client.next_event()
 
 
+@pytest.mark.rfc("2920", "3.1")
 def test_every_command_of_a_group_has_its_position() -> None:
     client = ready_client("PIPELINING")
     client.send(Mail(""))
@@ -608,6 +614,7 @@ def test_what_is_left_unanswered_at_the_end() -> None:
     ],
 )
 @pytest.mark.rfc("5321", "4.3.2")
+@pytest.mark.rfc("5321", "4.2")
 def test_a_digit_that_is_not_listed(command: Command, data: bytes) -> None:
     client = ready_client(*EVERYTHING)
     client.send(command)
@@ -637,6 +644,7 @@ def test_what_is_no_code(line: bytes) -> None:
 
 @pytest.mark.parametrize("data", [b"550-no\r\n250 ok\r\n", b"250-ok\r\n550 no\r\n"])
 @pytest.mark.rfc("5321", "4.2.1")
+@pytest.mark.rfc("2920", "3.1")
 def test_the_lines_of_a_reply_have_one_code(data: bytes) -> None:
     client = ready_client()
     client.send(Noop())
@@ -679,6 +687,7 @@ def test_a_group_that_overlaps_two_messages() -> None:
 
 
 @pytest.mark.rfc("2920", "3")
+@pytest.mark.rfc("5321", "4.3.1")
 @pytest.mark.parametrize("command", [Rset(), Mail(""), Noop()])
 def test_without_pipelining_every_command_blocks(command: Command) -> None:
     client = ready_client("SIZE 5")
@@ -734,6 +743,7 @@ def test_354_although_all_recipients_were_refused_wants_a_lone_dot() -> None:
 
 
 @pytest.mark.rfc("5321", "4.5.2")
+@pytest.mark.rfc("5321", "4.1.1.4")
 def test_content_is_stuffed_and_ended() -> None:
     client = mailing_client("b@y.example")
     ask(client, Data(), b"354 go\r\n")
@@ -767,6 +777,7 @@ EIGHT_BITS = "content has the octet 0xfc, and MAIL said nothing of it"
 @pytest.mark.parametrize("chunk", [False, True])
 @pytest.mark.rfc("6152", "3")
 @pytest.mark.rfc("3030", "3")
+@pytest.mark.rfc("5321", "2.4")
 def test_eight_bits_need_a_body_that_has_them(body: str | None, chunk: bool) -> None:
     if body == "BINARYMIME" and not chunk:
         return
@@ -803,6 +814,7 @@ def test_what_was_said_of_one_message_holds_for_no_other() -> None:
         client.send_content(b"\xfc")
 
 
+@pytest.mark.rfc("5321", "3.3")
 @pytest.mark.parametrize("state", ["ready", "mail", "rcpt", "data asked", "auth"])
 def test_content_is_sent_only_where_it_is_due(state: str) -> None:
     client = ready_client(*EVERYTHING) if state in ("ready", "auth") else mailing_client("b@y.example")
@@ -870,6 +882,7 @@ def test_overlapping_chunks_with_every_recipient_refused() -> None:
 
 
 @pytest.mark.rfc("2033", "4.2")
+@pytest.mark.rfc("2033", "5")
 @pytest.mark.parametrize("end", ["data", "bdat"])
 def test_lmtp_replies_are_for_their_recipients(end: str) -> None:
     client = ready_client(*EVERYTHING, lmtp=True)
@@ -1052,6 +1065,7 @@ def play(script: list[Command | bytes], cut: Callable[[bytes], list[bytes]]) -> 
     return [*found, client.state, client.outstanding, client.last_reply, client.extensions]
 
 
+@pytest.mark.rfc("2920", "3.1")
 @given(
     script=st.lists(
         strategies.session_commands()

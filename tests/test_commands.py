@@ -131,6 +131,7 @@ LINES: list[tuple[Command, bytes]] = [
 
 
 @pytest.mark.rfc("5321", "4.1.1")
+@pytest.mark.rfc("4954", "8")
 @pytest.mark.parametrize(("command", "line"), LINES)
 def test_lines(command: Command, line: bytes) -> None:
     assert bytes(command) == line
@@ -359,6 +360,8 @@ LONGEST: list[tuple[Callable[[str], Command], int]] = [
 
 @pytest.mark.parametrize(("make", "longest"), LONGEST)
 @pytest.mark.rfc("5321", "4.5.3.1.4")
+@pytest.mark.rfc("5321", "4.5.3.1")
+@pytest.mark.rfc("3461", "5.4")
 def test_lines_have_a_limit(make: Callable[[str], Command], longest: int) -> None:
     line = bytes(make("x" * longest))
     assert len(line) in (512, 2048)
@@ -506,6 +509,7 @@ def test_mappings_are_kept_frozen() -> None:
 
 
 @pytest.mark.rfc("6531", "3.4")
+@pytest.mark.rfc("5321", "2.4")
 def test_what_is_not_ascii_needs_smtputf8() -> None:
     cases: list[dict[str, Any]] = [
         {"reverse_path": "\xe9@b"},

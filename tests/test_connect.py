@@ -230,6 +230,7 @@ def test_plain_helo_asks_for_no_tls() -> None:
 
 
 @pytest.mark.rfc("2033", "5")
+@pytest.mark.rfc("2033", "1")
 def test_lmtp_has_port_24_and_never_25() -> None:
     assert resolve(lmtp=True).port == 24
     assert resolve(lmtp=True, security=IMPLICIT).port == 24
@@ -323,6 +324,7 @@ def test_one_name_may_stand_without_a_list() -> None:
     assert (options.mechanisms, options.mask) == (("PLAIN",), ("PIPELINING",))
 
 
+@pytest.mark.rfc("5321", "4.5.3.2")
 def test_timeouts() -> None:
     own = Timeouts(greeting=7)
     assert ConnectOptions().effective_timeouts == Timeouts()
@@ -748,6 +750,8 @@ def test_plain_helo() -> None:
 
 
 @pytest.mark.rfc("5321", "4.1.1.1")
+@pytest.mark.rfc("5321", "2.2.1")
+@pytest.mark.rfc("5321", "4.1.4")
 def test_ehlo_in_plaintext() -> None:
     play = Play(options(security=NONE), HI, ehlo("STARTTLS", "SIZE 5"))
     assert play.kinds == [Greeting, EhloReply, Connected]
@@ -780,6 +784,7 @@ def test_implicit_tls() -> None:
     assert play.connected().tls
 
 
+@pytest.mark.rfc("3207", "6")
 @pytest.mark.parametrize("security", [NONE, OPPORTUNISTIC])
 def test_no_starttls_where_it_is_not_required(security: Security) -> None:
     play = Play(options(security=security), HI, ehlo("SIZE"))
@@ -858,6 +863,8 @@ def test_mask() -> None:
 
 
 @pytest.mark.rfc("5321", "4.1.4")
+@pytest.mark.rfc("5321", "2.3.5")
+@pytest.mark.rfc("5321", "4.1.1.1")
 def test_client_name() -> None:
     def said(options: ConnectOptions, **fields: Any) -> bytes:
         connector = Connector(options, **fields)
@@ -872,6 +879,7 @@ def test_client_name() -> None:
     assert said(options(client_name="own.example"), client_name="me.example") == b"EHLO own.example\r\n"
 
 
+@pytest.mark.rfc("5321", "4.1.1.1")
 @pytest.mark.parametrize("name", ["", "two words", "a\r\nQUIT"])
 def test_client_name_that_is_unfit_is_refused_at_once(name: str) -> None:
     refused(lambda: Connector(options(), client_name=name))
@@ -954,6 +962,8 @@ def test_what_is_no_smtp_server(data: bytes) -> None:
 
 
 @pytest.mark.rfc("5321", "4.1.1.1")
+@pytest.mark.rfc("5321", "2.2.1")
+@pytest.mark.rfc("5321", "3.2")
 @pytest.mark.parametrize("code", [500, 501, 502, 503, 504, 550, 554, 555, 521, 530])
 @pytest.mark.parametrize("fields", [{}, {"security": NONE}, {"security": IMPLICIT}, {"security": NONE, **USER}])
 def test_ehlo_refused_for_good_falls_back_to_helo(code: int, fields: dict[str, Any]) -> None:
@@ -991,6 +1001,7 @@ def test_ehlo_refused_for_now_is_not_followed_by_helo(code: int) -> None:
     assert play.connector.farewell() == b"QUIT\r\n"
 
 
+@pytest.mark.rfc("5321", "4.1.4")
 def test_helo_refused() -> None:
     play = Play(options(), HI, b"500 what\r\n", b"550 go away\r\n")
     assert play.sent == [EHLO, HELO]
@@ -1006,6 +1017,7 @@ def test_lmtp_has_nothing_to_fall_back_to() -> None:
     play.failed(ErrorCode.HELLO_REFUSED, Stage.HELLO, Reply(500, "what"))
 
 
+@pytest.mark.rfc("3207", "6")
 @pytest.mark.parametrize("code", [500, 502, 550])
 def test_no_helo_where_tls_is_required_and_not_reached(code: int) -> None:
     play = Play(options(security=REQUIRED), HI, b"%d no\r\n" % code)
@@ -1024,6 +1036,7 @@ def test_no_helo_where_authentication_is_wanted() -> None:
 
 
 @pytest.mark.rfc("3207", "4")
+@pytest.mark.rfc("3207", "6")
 @pytest.mark.parametrize(
     ("keywords", "hint"),
     [
@@ -1043,6 +1056,7 @@ def test_starttls_not_offered(keywords: tuple[str, ...], hint: bool) -> None:
     assert play.connector.farewell() == b"QUIT\r\n"
 
 
+@pytest.mark.rfc("3207", "6")
 @pytest.mark.parametrize("mask", ["XXXXXXXA", "********"])
 def test_middlebox_in_an_opportunistic_session(mask: str) -> None:
     play = Play(options(), HI, ehlo(mask))
@@ -1174,6 +1188,7 @@ def secured(*replies: bytes, auth: str = "AUTH PLAIN LOGIN XOAUTH2", cut: Cut = 
 
 
 @pytest.mark.rfc("4616", "2")
+@pytest.mark.rfc("4954", "4")
 def test_authenticate_with_plain() -> None:
     play = secured(b"235 2.7.0 ok\r\n")
     assert play.kinds == [Greeting, EhloReply, AuthNeeded, AuthSucceeded, Connected]

@@ -205,6 +205,7 @@ def test_a_mask_hides_what_is_offered(role: Role, mask: str | list[str]) -> None
 
 
 @pytest.mark.rfc("3207", "4.2")
+@pytest.mark.rfc("3207", "6")
 def test_after_tls_all_is_forgotten() -> None:
     client, server = ready_client(*EVERYTHING), ready_server(*EVERYTHING)
     ask(client, Auth("PLAIN", b"x"), b"235 ok\r\n")
@@ -279,6 +280,7 @@ def started_server() -> Connection:
 
 
 @pytest.mark.rfc("3207", "4")
+@pytest.mark.rfc("3207", "4.2")
 def test_tls_is_asked_for_once() -> None:
     client, server = starting_client(), started_server()
     client.receive_data(b"220 go\r\n")
@@ -465,6 +467,7 @@ def waits(connection: Connection) -> str | None:
 
 
 @pytest.mark.rfc("5321", "4.5.3.2")
+@pytest.mark.rfc("5321", "4.5.4")
 def test_the_deadline_of_a_client() -> None:
     client = ClientConnection(timeouts=TIMES)
     assert waits(client) == "greeting"
@@ -671,6 +674,7 @@ def test_a_whole_session_under_any_cuts(cut: list[int], body: bytes, chunk: byte
         assert closed.clean
 
 
+@pytest.mark.rfc("2920", "3.1")
 @given(draw=st.data())
 def test_both_ends_walk_together(draw: st.DataObject) -> None:
     """Whatever a client may send, in sequence and offered, the server takes; and both stand in the same state."""
@@ -738,6 +742,7 @@ def test_both_ends_keep_the_same_tally(commands: list[Command]) -> None:
     assert link.client.tally.mail != Mail("other@x.example")
 
 
+@pytest.mark.rfc("5321", "4.1.1.5")
 def test_a_reset_takes_back_what_was_accepted() -> None:
     link = Link(testing.whole, *EVERYTHING)
     link.say(Ehlo("me.example"))

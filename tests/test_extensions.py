@@ -171,6 +171,7 @@ def test_the_first_line_is_never_a_keyword() -> None:
 
 
 @pytest.mark.rfc("5321", "4.1.1.1")
+@pytest.mark.rfc("4954", "8")
 def test_keywords_compare_whole_and_without_case() -> None:
     extensions = parse("starttls", "Size 100", "PIPELININGX", "XAUTH PLAIN")
     assert "STARTTLS" in extensions

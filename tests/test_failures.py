@@ -53,12 +53,14 @@ RETRYABLE = {
 }
 
 
+@pytest.mark.rfc("5321", "3.8")
 @pytest.mark.parametrize("code", ErrorCode)
 def test_retryable_without_a_reply_hangs_on_the_code(code: ErrorCode) -> None:
     assert ConnectFailed("x", code, Stage.HELLO).retryable is (code.name in RETRYABLE)
 
 
 @pytest.mark.rfc("5321", "4.2.1")
+@pytest.mark.rfc("5321", "4.2")
 @pytest.mark.parametrize("code", [ErrorCode.SERVICE_NOT_AVAILABLE, ErrorCode.CLOSED_BY_PEER, ErrorCode.HELLO_REFUSED])
 def test_retryable_with_a_reply_hangs_on_its_first_digit(code: ErrorCode) -> None:
     assert ConnectFailed("x", code, Stage.HELLO, Reply(450, "busy")).retryable

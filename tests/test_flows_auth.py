@@ -188,6 +188,7 @@ WITH_SECRET = [each.name for each in MECHANISMS if each.has_secret]
 
 
 @pytest.mark.rfc("4954", "6")
+@pytest.mark.rfc("4954", "4")
 @pytest.mark.parametrize("name", EVERY_NAME)
 @pytest.mark.parametrize("initial", [True, False], ids=["initial", "held"])
 @pytest.mark.parametrize("users", [{"user": PASSWORD}, {"user": KEPT}, {}], ids=["password", "kept", "nobody"])
@@ -250,6 +251,7 @@ def test_a_token_is_asked_for_anew_at_each_attempt() -> None:
     assert talk.session.identity == Identity("user")
 
 
+@pytest.mark.rfc("4954", "4")
 @given(
     name=st.sampled_from(["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256"]),
     username=preparable.filter(lambda text: len(text) < 50),
@@ -504,6 +506,7 @@ def answering(kind: type[Question], said: object) -> Answer:
 
 
 @pytest.mark.rfc("4954", "6")
+@pytest.mark.rfc("4954", "9")
 def test_a_session_ends_with_the_last_attempt_that_is_allowed() -> None:
     auth = policy("PLAIN", max_failures=3, failure_delay=2.5)
     run = serve(EHLO, WRONG, WRONG, RIGHT, auth=auth)
@@ -525,13 +528,13 @@ def test_a_session_ends_with_the_last_attempt_that_is_allowed() -> None:
 
 
 def test_a_refusal_that_need_not_wait_does_not() -> None:
-    run = serve(EHLO, b"NOOP\r\n" + WRONG, auth=policy("PLAIN", failure_delay=0))
+    run = serve(EHLO, b"RSET\r\n" + WRONG, auth=policy("PLAIN", failure_delay=0))
     assert run.sent[2:] == [b"250 2.0.0 OK\r\n535 5.7.8 authentication credentials invalid\r\n"]
     assert not any(isinstance(effect, Wait) for effect in run.effects)
 
 
 def test_what_is_gathered_does_not_wait_for_the_refusal() -> None:
-    run = serve(EHLO, b"NOOP\r\n" + WRONG, auth=policy("PLAIN"))
+    run = serve(EHLO, b"RSET\r\n" + WRONG, auth=policy("PLAIN"))
     number = run.effects.index(Wait(1.0))
     assert run.effects[number - 1] == Send(b"250 2.0.0 OK\r\n", 300)
 

@@ -128,6 +128,7 @@ def test_with_data_the_end_of_one_goes_out_with_the_envelope_of_the_next() -> No
 
 @pytest.mark.parametrize("chunking", [False, True])
 @pytest.mark.rfc("2920", "3")
+@pytest.mark.rfc("5321", "4.3.1")
 def test_without_pipelining_every_command_waits(chunking: bool) -> None:
     run = play(("CHUNKING",), [message(b"1\r\n"), message(b"2\r\n")], chunking=chunking)
     content = [b"BDAT 3 LAST\r\n%d\r\n"] if chunking else [b"DATA\r\n", b"%d\r\n.\r\n"]
@@ -222,6 +223,7 @@ def test_so_many_messages_are_under_way_at_most() -> None:
 
 @pytest.mark.parametrize("offer", [PIPELINED, CHUNKED])
 @pytest.mark.rfc("2920", "3.1")
+@pytest.mark.rfc("5321", "4.5.4.1")
 def test_groups_are_bounded(offer: tuple[str, ...]) -> None:
     """Whoever writes without an end while the server wants to be read waits for ever: RFC 2920 section 3.1."""
     client = ready_client(*offer)
@@ -306,6 +308,7 @@ def test_small_pieces_make_no_small_chunks() -> None:
     assert run.peer.accepted[0].content == b"line\r\n" * 30_000
 
 
+@pytest.mark.rfc("3030", "3")
 def test_binary_content_is_left_alone() -> None:
     """RFC 3030 section 3."""
     content = b"\0\r\n.\r\n\xff\n\r"
@@ -333,6 +336,7 @@ def test_progress(offer: tuple[str, ...]) -> None:
     assert [each for each in told if each[1] != 7] == [(PIECE, 2 * PIECE), (2 * PIECE, 2 * PIECE)]
 
 
+@pytest.mark.rfc("5321", "4.5.4")
 def test_the_deadline_is_of_what_is_waited_for() -> None:
     """RFC 5321 section 4.5.3.2."""
     client = ready_client(timeouts=TIMEOUTS)
@@ -368,6 +372,9 @@ def test_the_watcher_sees_every_reply() -> None:
 
 @EACH_OFFER
 @pytest.mark.rfc("5321", "3.3")
+@pytest.mark.rfc("5321", "4.5.3.1")
+@pytest.mark.rfc("5321", "4.5.4.1")
+@pytest.mark.rfc("2920", "3.1")
 def test_some_recipients_are_refused(offer: tuple[str, ...]) -> None:
     names = [f"{name}@y.example" for name in ("b", "no", "later", "full", "c")]
     run = play(offer, [message(b"1\r\n", *names), message(b"2\r\n")], to(no=550, later=450, full=552))
@@ -463,6 +470,8 @@ def test_lmtp_lets_no_server_go_ahead_without_a_recipient() -> None:
 @pytest.mark.parametrize("offer", [LOCK_STEP, PIPELINED])
 @pytest.mark.parametrize(("code", "fate"), [(451, DEFERRED), (554, REFUSED)])
 @pytest.mark.rfc("5321", "4.1.1.4")
+@pytest.mark.rfc("5321", "3.3")
+@pytest.mark.rfc("1870", "6.2")
 def test_data_is_refused(offer: tuple[str, ...], code: int, fate: Fate) -> None:
     messages = [message(b"1\r\n", "b@y.example", "no@y.example"), message(b"2\r\n")]
     asked = nth("DATA", 1, code)
@@ -477,6 +486,8 @@ def test_data_is_refused(offer: tuple[str, ...], code: int, fate: Fate) -> None:
 @EACH_OFFER
 @pytest.mark.parametrize(("code", "fate"), [(452, DEFERRED), (552, REFUSED)])
 @pytest.mark.rfc("5321", "4.1.1.4")
+@pytest.mark.rfc("5321", "4.5.3.1")
+@pytest.mark.rfc("1870", "6.2")
 def test_the_content_is_refused_at_its_end(offer: tuple[str, ...], code: int, fate: Fate) -> None:
     asked = nth("LAST" if offer == CHUNKED else "END", 1, code)
     run = play(offer, [message(b"1\r\n"), message(b"2\r\n")], asked)
@@ -574,6 +585,7 @@ def test_lmtp_answers_for_each_recipient(offer: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("offer", [PIPELINED, CHUNKED])
 @pytest.mark.rfc("2033", "4.2")
+@pytest.mark.rfc("2033", "5")
 def test_lmtp_ends_between_two_recipients(offer: tuple[str, ...]) -> None:
     names = [f"{name}@y.example" for name in "bcde"]
     what = "LAST" if offer == CHUNKED else "END"
@@ -624,6 +636,9 @@ UNSENDABLE: dict[str, tuple[tuple[str, ...], dict[str, Any], Any, str]] = {
 @pytest.mark.rfc("6531", "3.4")
 @pytest.mark.rfc("8689", "4.2.1")
 @pytest.mark.rfc("9422", "4")
+@pytest.mark.rfc("5321", "2.4")
+@pytest.mark.rfc("6531", "3.2")
+@pytest.mark.rfc("6531", "3.5")
 def test_what_the_server_does_not_offer_is_found_before_anything_is_sent(
     case: str, pipelining: tuple[str, ...]
 ) -> None:
@@ -673,8 +688,9 @@ def test_the_policy_for_line_ends_is_the_connections(offer: tuple[str, ...], lin
 
 
 @EACH_OFFER
-@pytest.mark.rfc("1870", "3")
+@pytest.mark.rfc("1870", "6")
 @pytest.mark.rfc("6152", "3")
+@pytest.mark.rfc("5321", "4.5.3.1.7")
 def test_parameters_are_added(offer: tuple[str, ...]) -> None:
     client = ready_client("SIZE 1000", "8BITMIME", *offer)
     envelope, _ = message()
@@ -995,6 +1011,8 @@ def test_a_transaction_of_the_programs_own_is_left_alone(recipients: int) -> Non
     assert (run.sent, client.state) == ([], before)
 
 
+@pytest.mark.rfc("5321", "4.1.1.1")
+@pytest.mark.rfc("5321", "4.1.4")
 def test_before_ehlo_and_after_quit() -> None:
     early = ClientConnection()
     receive(early, b"220 mx\r\n")
@@ -1130,6 +1148,7 @@ def contents_of(count: int) -> list[bytes]:
 @pytest.mark.parametrize("breaks", [False, True])
 @pytest.mark.parametrize("offer", [LOCK_STEP, PIPELINED, CHUNKED])
 @pytest.mark.rfc("5321", "4.5.4.1")
+@pytest.mark.rfc("5321", "3.8")
 def test_a_server_that_is_gone_behind_any_octet(offer: tuple[str, ...], breaks: bool, lmtp: bool) -> None:
     contents = contents_of(3)
     senders = [f"s{n}@x.example" for n in range(3)]
@@ -1166,6 +1185,7 @@ said = st.sampled_from([None] * 12 + [450, 552, 550, 421])
 @example(CHUNKED, None, False, [None, 550, None], [(1, False), (1, False)], None, False, False, True, 7)
 @pytest.mark.rfc("5321", "6.1")
 @pytest.mark.rfc("5321", "4.5.4.1")
+@pytest.mark.rfc("2920", "3.1")
 def test_no_fate_is_better_or_worse_than_the_truth(
     offer: tuple[str, ...],
     chunking: bool | None,

@@ -140,6 +140,7 @@ def content_of(run: Run) -> bytes:
 
 
 @pytest.mark.rfc("1870", "6.3")
+@pytest.mark.rfc("1870", "4")
 @pytest.mark.parametrize("cut", [whole, octets])
 def test_a_message_too_large(cut: Callable[[bytes], list[bytes]]) -> None:
     lines = [EHLO, ENVELOPE + b"DATA\r\n", *cut(b"12345678\r\nQUIT\r\n.\r\n"), ENVELOPE + b"DATA\r\n", b".\r\n", QUIT]
@@ -336,6 +337,7 @@ def test_no_other_command_has_several(kind: type[Command]) -> None:
 
 
 @pytest.mark.rfc("2033", "4.3")
+@pytest.mark.rfc("3030", "2")
 def test_a_last_chunk_behind_one_that_was_refused_has_one_reply() -> None:
     group = TWO + b"BDAT 1\r\nxBDAT 1 LAST\r\nyNOOP\r\n"
     first = (CommandReceived(Bdat(1)), Reply(452, "4.3.1 full"))
@@ -386,6 +388,8 @@ def test_in_lmtp_there_are_as_many_replies_as_accepted_recipients(fates: list[in
 
 
 @pytest.mark.rfc("5321", "3.5.3")
+@pytest.mark.rfc("5321", "3.5.1")
+@pytest.mark.rfc("5321", "3.5.2")
 def test_lookups_reach_the_program() -> None:
     lines = b"VRFY user\r\nEXPN list\r\nHELP mail\r\nETRN b.example\r\n"
     run = serve(EHLO, lines, extensions=["ETRN"])

@@ -202,6 +202,7 @@ def test_the_judge_of_determinism_can_say_yes(pattern: str) -> None:
 
 
 @pytest.mark.rfc("5321", "4.1.2")
+@pytest.mark.rfc("6531", "3.3")
 def test_the_classes_are_those_of_the_rfc() -> None:
     def members(pattern: grammar.Pattern) -> set[int]:
         return {n for n in range(0x80) if pattern.match(chr(n))}

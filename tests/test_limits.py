@@ -15,6 +15,7 @@ WAITS = Timeouts.__match_args__
 
 
 @pytest.mark.rfc("5321", "4.5.3.2")
+@pytest.mark.rfc("5321", "4.5.3.2.7")
 def test_the_times_of_the_rfc() -> None:
     minute = 60
     timeouts = limits.DEFAULT_TIMEOUTS

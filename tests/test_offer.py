@@ -103,6 +103,9 @@ MISSING: list[tuple[Command, str, int, str]] = [
 
 
 @pytest.mark.rfc("5321", "4.1.1.11")
+@pytest.mark.rfc("5321", "4.1.1")
+@pytest.mark.rfc("3030", "3")
+@pytest.mark.rfc("3461", "5.2.2")
 @pytest.mark.parametrize(("command", "line", "code", "status"), MISSING, ids=lambda value: str(value)[:40])
 def test_what_is_not_offered_has_no_place(command: Command, line: str, code: int, status: str) -> None:
     keyword = line.partition(" ")[0]
@@ -184,6 +187,7 @@ def test_size(size: int, largest: int) -> None:
 
 
 @pytest.mark.rfc("1870", "4")
+@pytest.mark.rfc("1870", "3")
 @pytest.mark.parametrize("line", ["SIZE", "SIZE 0", "SIZE many"])
 def test_a_size_without_a_number_is_no_limit(line: str) -> None:
     assert found(Mail("", size=10**19), Here(line)) is None
@@ -366,6 +370,8 @@ def test_a_copy_of_a_tally_goes_its_own_way() -> None:
 # -- in step ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("5321", "4.1.1.1")
+@pytest.mark.rfc("5321", "4.2.4")
 @given(
     commands=st.lists(
         st.sampled_from(

@@ -67,6 +67,7 @@ def test_a_frozen_mapping_is_frozen() -> None:
 
 @given(st.text(st.characters(codec="utf-8")))
 @pytest.mark.rfc("3461", "4")
+@pytest.mark.rfc("5321", "4.1.2")
 def test_xtext_round_trips(text: str) -> None:
     encoded = xtext_encode(text)
     assert xtext_decode(encoded) == text
@@ -112,6 +113,7 @@ def test_deliver_by() -> None:
 
 @given(original_recipients())
 @pytest.mark.rfc("3461", "4.2")
+@pytest.mark.rfc("6531", "3.2")
 def test_original_recipients_round_trip(orcpt: OriginalRecipient) -> None:
     text = str(orcpt)
     assert OriginalRecipient.parse(text) == orcpt
@@ -120,6 +122,7 @@ def test_original_recipients_round_trip(orcpt: OriginalRecipient) -> None:
 
 
 @pytest.mark.rfc("6533", "3")
+@pytest.mark.rfc("6531", "3.2")
 def test_utf8_addresses() -> None:
     orcpt = OriginalRecipient("utf-8", "j\xf6rg+x=y\\z \U0001f600@b\xfccher.example")
     xtext = "utf-8;j\\x{F6}rg\\x{2B}x\\x{3D}y\\x{5C}z\\x{20}\\x{1F600}@b\\x{FC}cher.example"
@@ -236,6 +239,8 @@ def row(keyword: str) -> Parameter:
 
 
 @pytest.mark.rfc("5321", "4.1.2")
+@pytest.mark.rfc("4954", "8")
+@pytest.mark.rfc("1870", "3")
 @pytest.mark.parametrize(("keyword", "value", "text"), VALUES)
 def test_each_parameter_both_ways(keyword: str, value: object, text: str) -> None:
     parameter = row(keyword)
@@ -253,6 +258,10 @@ def test_the_table_above_knows_every_parameter() -> None:
         assert all(keyword == parameter.keyword and parameter.rfc[:4] == "RFC " for keyword, parameter in table.items())
 
 
+@pytest.mark.rfc("3461", "4.4")
+@pytest.mark.rfc("3461", "5.1")
+@pytest.mark.rfc("6531", "3.4")
+@pytest.mark.rfc("1870", "3")
 @pytest.mark.parametrize(
     "text",
     [
@@ -273,6 +282,8 @@ def test_bad_values_of_mail(text: str) -> None:
     assert refused(f" {text}", MAIL_PARAMETERS).startswith(f"501 5.5.4 Bad value for {text.partition('=')[0]}")
 
 
+@pytest.mark.rfc("3461", "4.1")
+@pytest.mark.rfc("3461", "5.1")
 @pytest.mark.parametrize(
     "text",
     [
@@ -292,6 +303,9 @@ def refused(text: str, known: Any, *, lenient: bool = False) -> str:
     return str(caught.value)
 
 
+@pytest.mark.rfc("4954", "8")
+@pytest.mark.rfc("3461", "4.1")
+@pytest.mark.rfc("3461", "4.4")
 @pytest.mark.parametrize(
     ("keyword", "wrong"),
     [
@@ -347,6 +361,8 @@ def test_unknown_parameters_are_kept() -> None:
     }
 
 
+@pytest.mark.rfc("3461", "4.5")
+@pytest.mark.rfc("1870", "6")
 @pytest.mark.parametrize("text", [" SIZE=1 SIZE=1", " SIZE=1 size=2", " X X", " X=1 x", " REQUIRETLS REQUIRETLS"])
 def test_a_parameter_comes_once(text: str) -> None:
     assert refused(text, MAIL_PARAMETERS).endswith("is there twice")

@@ -235,6 +235,7 @@ def test_names_that_are_not_known_are_refused_even_where_nothing_is_offered() ->
 
 
 @pytest.mark.rfc("4954", "4")
+@pytest.mark.rfc("4954", "9")
 def test_a_secret_is_exposed_only_under_tls_unless_the_program_allows_it() -> None:
     choice = chosen(BOTH, EXPOSING, secure=False)
     assert names(choice) == []

@@ -232,7 +232,7 @@ def test_exchanges_of_one_server_do_not_mix() -> None:
 def test_server_takes_no_initial_response(initial: bytes) -> None:
     with pytest.raises(MechanismError, match="begins with a challenge") as error:
         next(CramMd5Server().exchange(initial))
-    assert (error.value.code, error.value.status) == (501, "5.5.2")
+    assert (error.value.code, error.value.status) == (501, "5.7.0")
 
 
 @pytest.mark.rfc("2195", "2")

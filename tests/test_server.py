@@ -69,6 +69,7 @@ def code_of(event: BadCommand) -> tuple[int, str]:
 
 
 @pytest.mark.rfc("2920", "3.2")
+@pytest.mark.rfc("5321", "4.2")
 def test_one_command_at_a_time() -> None:
     server = ready_server(*EVERYTHING)
     server.receive_data(b"MAIL FROM:<>\r\nRCPT TO:<b@y.example>\r\nNOOP\r\n")
@@ -139,6 +140,7 @@ def test_after_a_refusing_greeting_everything_but_quit_is_out_of_sequence() -> N
     assert server.state is State.CLOSED
 
 
+@pytest.mark.rfc("5321", "4.1.1.5")
 def test_the_end_of_the_stream_waits_for_the_last_reply() -> None:
     server = ready_server()
     server.receive_data(b"NOOP\r\nQU")
@@ -281,6 +283,10 @@ def test_a_server_has_no_content_to_send() -> None:
     ],
 )
 @pytest.mark.rfc("5321", "4.2.4")
+@pytest.mark.rfc("5321", "3.3")
+@pytest.mark.rfc("5321", "4.1.1")
+@pytest.mark.rfc("5321", "4.1.1.1")
+@pytest.mark.rfc("5321", "4.1.4")
 def test_what_is_refused_and_how(line: bytes, code: int, status: str) -> None:
     server = ready_server()
     event = bad(server, line + b"\r\n")
@@ -304,6 +310,8 @@ def test_what_is_refused_and_how(line: bytes, code: int, status: str) -> None:
     ],
 )
 @pytest.mark.rfc("5321", "4.1.1.11")
+@pytest.mark.rfc("5321", "4.1.1")
+@pytest.mark.rfc("4954", "4")
 def test_what_is_refused_in_a_transaction(line: bytes, code: int) -> None:
     server = mailing_server("b@y.example", offer=())
     event = bad(server, line + b"\r\n")
@@ -327,6 +335,7 @@ def test_before_hello() -> None:
 
 
 @pytest.mark.rfc("3207", "4")
+@pytest.mark.rfc("4954", "4")
 @pytest.mark.parametrize("line", [b"STARTTLS", b"AUTH PLAIN eA=="])
 def test_what_is_refused_the_second_time(line: bytes) -> None:
     server = ready_server(*EVERYTHING, secure=True)
@@ -351,6 +360,7 @@ def test_the_program_may_accept_what_the_engine_would_refuse() -> None:
 
 
 @pytest.mark.rfc("5321", "4.5.3.1.10")
+@pytest.mark.rfc("5321", "4.5.3.1.8")
 def test_too_many_recipients() -> None:
     server = mailing_server("b@y.example", "c@y.example", limits=Limits(recipients=3))
     assert give(server, b"RCPT TO:<no@y.example>\r\n", 550) == [CommandReceived(Rcpt("no@y.example"))]
@@ -499,6 +509,7 @@ def test_content_may_be_empty() -> None:
 )
 @given(cut=strategies.cuts(20))
 @pytest.mark.rfc("5321", "2.3.8")
+@pytest.mark.rfc("5321", "4.1.1.4")
 def test_content_that_must_not_be_is_refused_in_step(body: bytes, fault: str, cut: list[int]) -> None:
     stream = body + b"\r\n.\r\nNOOP\r\n"
     server = in_data()
@@ -599,6 +610,7 @@ def test_chunks(cut: list[int]) -> None:
 
 
 @pytest.mark.rfc("3030", "2")
+@pytest.mark.rfc("2920", "3.2")
 @given(cut=strategies.cuts(60), last=st.booleans())
 @pytest.mark.parametrize("situation", ["not offered", "no transaction", "no recipient", "failed"])
 def test_the_octets_of_a_refused_chunk_are_never_commands(situation: str, cut: list[int], last: bool) -> None:
@@ -731,6 +743,7 @@ def test_a_message_up_to_its_size_is_taken(offer: tuple[str, ...], limit: int, c
 
 
 @pytest.mark.rfc("1870", "6.3")
+@pytest.mark.rfc("1870", "4")
 @pytest.mark.parametrize(("offer", "limit"), SIZES)
 @given(cut=strategies.cuts(60), more=st.binary(min_size=1).filter(lambda octets: b"\r" not in octets))
 def test_of_a_larger_message_no_more_is_given_and_its_end_is_refused(
@@ -805,6 +818,7 @@ def test_a_chunk_too_large_fails_the_transaction() -> None:
 
 
 @pytest.mark.rfc("1870", "6.1")
+@pytest.mark.rfc("1870", "7")
 @pytest.mark.parametrize(("offer", "limit"), SIZES[:-1])
 def test_a_message_that_is_announced_too_large(offer: tuple[str, ...], limit: int) -> None:
     server = ready_server(*offer, limits=Limits(message=limit))
@@ -973,6 +987,7 @@ def play(pieces: list[bytes], codes: list[int]) -> list[object]:
     return [*merged(found), *outcome, server.state, server.last_reply]
 
 
+@pytest.mark.rfc("2920", "3.2")
 @given(
     phrases=st.lists(st.sampled_from(PHRASES), max_size=20),
     codes=st.lists(st.sampled_from([250, 250, 250, 450, 550]), max_size=5),

@@ -122,6 +122,7 @@ def test_what_is_offered_hangs_on_tls_and_on_the_bindings(name: str) -> None:
     assert not allowed.needs_tls(name)
 
 
+@pytest.mark.rfc("4954", "9")
 def test_the_defaults_of_failing() -> None:
     auth = ServerAuth({})
     assert (auth.max_failures, auth.failure_delay) == (MAX_FAILURES, FAILURE_DELAY) == (3, 1.0)
@@ -274,6 +275,7 @@ def test_questions_tell_what_answers_them(question: Question) -> None:
 
 
 @pytest.mark.rfc("4013", "2")
+@pytest.mark.rfc("4954", "4")
 @pytest.mark.parametrize(
     ("name", "prepared"),
     [("I\u00adX", "IX"), ("user", "user"), ("\u00aa", "a"), ("\u2168", "IX"), ("bell\a", "bell\a")],

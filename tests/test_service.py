@@ -124,6 +124,8 @@ def test_limits_and_timeouts_reach_the_connection() -> None:
 
 
 @pytest.mark.rfc("5321", "4.1.1.1")
+@pytest.mark.rfc("5321", "2.2.1")
+@pytest.mark.rfc("5321", "2.4")
 def test_plain_offer() -> None:
     assert hello(session()) == ("mx.example greets me.example", *DEFAULT_EXTENSIONS)
     assert hello(session(extensions=["SIZE 5"])) == ("mx.example greets me.example", "SIZE 5")
@@ -131,6 +133,7 @@ def test_plain_offer() -> None:
 
 
 @pytest.mark.rfc("1870", "4")
+@pytest.mark.rfc("5321", "4.5.3.1.7")
 def test_the_size_that_is_offered_is_the_one_that_is_taken() -> None:
     assert DEFAULT_EXTENSIONS[0] == "SIZE 33554432"
     limits = Limits(message=5000)
@@ -139,7 +142,7 @@ def test_the_size_that_is_offered_is_the_one_that_is_taken() -> None:
     assert session(limits=limits, extensions=DEFAULT_EXTENSIONS).offer == DEFAULT_EXTENSIONS
 
 
-@pytest.mark.rfc("8689", "4.2.1")
+@pytest.mark.rfc("8689", "2")
 def test_requiretls_is_offered_under_tls() -> None:
     extensions = ["PIPELINING", "REQUIRETLS", "SIZE 5"]
     assert session(extensions=extensions).offer == ("PIPELINING", "SIZE 5")
@@ -157,6 +160,7 @@ def test_requiretls_is_offered_under_tls() -> None:
 
 
 @pytest.mark.rfc("3207", "4")
+@pytest.mark.rfc("3207", "4.2")
 def test_starttls_is_offered_until_tls() -> None:
     assert "STARTTLS" in session(starttls=True).offer
     assert "STARTTLS" not in session(starttls=True, secure=True).offer
@@ -164,6 +168,8 @@ def test_starttls_is_offered_until_tls() -> None:
 
 
 @pytest.mark.rfc("4954", "4")
+@pytest.mark.rfc("4954", "6")
+@pytest.mark.rfc("4954", "9")
 def test_mechanisms_that_expose_the_secret_wait_for_tls() -> None:
     three = auth("PLAIN", Hashed(), "LOGIN")
     assert session(auth=three, extensions=()).offer == ("AUTH X-HASHED",)
@@ -183,6 +189,7 @@ def test_authentication_is_not_offered_twice() -> None:
     assert not [line for line in serving.offer if line.startswith("AUTH")]
 
 
+@pytest.mark.rfc("3207", "4.2")
 def test_tls_makes_forget() -> None:
     serving = greeted(starttls=True)
     say(serving, b"EHLO me.example")
@@ -242,6 +249,7 @@ def refused(serving: ServiceSession) -> set[str]:
 
 
 @pytest.mark.rfc("3207", "4")
+@pytest.mark.rfc("3207", "6")
 def test_require_tls() -> None:
     allowed = {"Connect", "Ehlo", "Lhlo", "StartTls", "Noop", "Quit"}
     everything = {type(command).__name__ for command in ALL}
@@ -333,6 +341,10 @@ def test_no_policy() -> None:
 
 
 @pytest.mark.rfc("5321", "4.2.2")
+@pytest.mark.rfc("5321", "3.5.3")
+@pytest.mark.rfc("5321", "4.1.1.8")
+@pytest.mark.rfc("5321", "4.2")
+@pytest.mark.rfc("2034", "4")
 @pytest.mark.parametrize(
     ("command", "code"),
     [
@@ -368,6 +380,7 @@ def test_defaults(command: Command, code: int) -> None:
 
 
 @pytest.mark.rfc("5321", "4.2")
+@pytest.mark.rfc("5321", "3.2")
 def test_the_greeting_names_the_host_first() -> None:
     assert session().default(CommandReceived(Connect())) == Reply(220, "mx.example ESMTP ready")
     assert session(lmtp=True).default(CommandReceived(Connect())) == Reply(220, "mx.example LMTP ready")
@@ -382,6 +395,7 @@ def test_the_default_for_a_bad_command_is_what_the_engine_proposes() -> None:
 # Facts -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("5321", "4.1.4")
 def test_hello_is_noted_where_it_was_accepted() -> None:
     serving = greeted()
     say(serving, b"EHLO no.example", Reply(550, "go away"))
@@ -472,6 +486,7 @@ def test_the_transaction_is_what_was_accepted() -> None:
 
 
 @pytest.mark.rfc("5321", "4.1.4")
+@pytest.mark.rfc("5321", "4.1.1.5")
 @pytest.mark.parametrize("line", [b"RSET", b"EHLO again.example", b"HELO again.example", b"QUIT"])
 def test_what_ends_the_transaction(line: bytes) -> None:
     serving = transaction("b@y.example")
@@ -540,6 +555,7 @@ def test_what_the_program_accepts_against_the_engine_is_the_transaction_too() ->
 
 
 @pytest.mark.rfc("2034", "4")
+@pytest.mark.rfc("5321", "4.3.2")
 @pytest.mark.parametrize(
     ("command", "reply", "expected"),
     [

@@ -199,6 +199,9 @@ def expected_after(table: Table, late: Table, state: State, kind: Kind, code: in
 @PROTOCOLS
 @pytest.mark.parametrize("state", [each for each in State if each not in (State.CLOSED, State.ERROR, State.START)])
 @pytest.mark.rfc("5321", "4.3.2")
+@pytest.mark.rfc("5321", "3.3")
+@pytest.mark.rfc("5321", "4.2")
+@pytest.mark.rfc("5321", "4.3.1")
 def test_every_row_is_taken_and_every_other_reply_is_refused(
     lmtp: bool, table: Table, late: Table, state: State
 ) -> None:
@@ -234,6 +237,8 @@ def test_the_greeting_is_220_or_a_refusal(lmtp: bool, table: Table, late: Table,
         assert session.state is session.predicted is after
 
 
+@pytest.mark.rfc("5321", "3.3")
+@pytest.mark.rfc("3030", "2")
 @PROTOCOLS
 @pytest.mark.parametrize("state", State)
 def test_a_command_that_is_not_listed_is_out_of_sequence(lmtp: bool, table: Table, late: Table, state: State) -> None:
@@ -343,6 +348,7 @@ def test_each_protocol_has_its_own_hello() -> None:
 
 
 @pytest.mark.rfc("2920", "3.1")
+@pytest.mark.rfc("4954", "4")
 def test_what_ends_a_group() -> None:
     last_only = {Ehlo, Data, Vrfy, Expn, Quit, Noop}
     anywhere = {Rset, Mail, Rcpt, EndOfData, Bdat, LastBdat}

@@ -1,12 +1,11 @@
 """Tables that are made from the code, so that they cannot say anything else; and a page of reference for each room.
 
 In the pages the tables stand as directives: transitions, extensions, mechanisms, error-codes, limits, timeouts,
-conformance.
+conformance, conformance-summary, conformance-reasons, shown-by.
 """
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ import smtpproto.limits
 import smtpproto.sasl
 import smtpproto.states
 from smtpproto.sasl.choice import ONLY_BY_NAME
+from tests.conformance import rules
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -169,40 +169,59 @@ class TimeoutsTable(FromCode):
 
 
 class Conformance(FromCode):
-    """Which test holds the code to which rule: from the marker `rfc` of the tests."""
+    """The rules of an RFC, each with the tests that show it, or the reason why none does; the RFC is the argument."""
+
+    required_arguments = 1
 
     def markdown(self) -> str:
-        rules: dict[tuple[str, str], list[str]] = {}
-        for path in sorted((ROOT / "tests").rglob("test_*.py")):
-            for rule, test in self.cited(path):
-                rules.setdefault(rule, []).append(test)
         rows = (
-            (linked(f"RFC {rfc} section {section}"), "; ".join(rules[rfc, section]))
-            for rfc, section in self.sort(rules)
+            (
+                linked(f"RFC {rule.rfc} section {rule.section}"),
+                rule.level,
+                rule.who,
+                rule.text,
+                "; ".join(filter(None, [self.shown(rule), rule.remark])),
+            )
+            for rule in rules.read(self.arguments[0])
         )
-        return table(("rule", "tests"), rows)
+        return table(("section", "level", "who", "rule", "shown by"), rows)
 
     @staticmethod
-    def sort(rules: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        def numbers(rule: tuple[str, str]) -> list[tuple[int, str]]:
-            return [(int(part) if part.isdigit() else 0, part) for part in (rule[0], *rule[1].split("."))]
+    def shown(rule: rules.Rule) -> str:
+        return ", ".join(f"`{test}`" for test in rule.tests) or f"*{rule.reason}*"
 
-        return sorted(rules, key=numbers)
 
-    @staticmethod
-    def cited(path: Path) -> Iterator[tuple[tuple[str, str], str]]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                continue
-            for mark in (inner for decorator in node.decorator_list for inner in ast.walk(decorator)):
-                match mark:
-                    case ast.Call(
-                        func=ast.Attribute(attr="rfc"), args=[ast.Constant(value=rfc), ast.Constant(value=section)]
-                    ):
-                        name = node.name.removeprefix("test_").replace("_", " ")
-                        yield (str(rfc), str(section)), f"{path.stem.removeprefix('test_')}: {name}"
-                    case _:
-                        pass
+class ConformanceSummary(FromCode):
+    """How many rules there are of each RFC, and how many of them tests show."""
+
+    def markdown(self) -> str:
+        read = {rfc: rules.read(rfc) for rfc in rules.RFCS}
+        rows = [
+            (linked(f"RFC {rfc}"), rules.RFCS[rfc], str(len(found)), str(sum(1 for rule in found if rule.tests)))
+            for rfc, found in read.items()
+        ]
+        together = [rule for found in read.values() for rule in found]
+        rows.append(("together", "", str(len(together)), str(sum(1 for rule in together if rule.tests))))
+        return table(("document", "of", "rules", "shown by tests"), rows)
+
+
+class Reasons(FromCode):
+    """Why rules are shown by no test, and how many."""
+
+    def markdown(self) -> str:
+        found = [rule.reason for rfc in rules.RFCS for rule in rules.read(rfc)]
+        return table(("reason", "rules"), ((f"*{text}*", str(found.count(text))) for text in rules.REASONS.values()))
+
+
+class ShownBy(FromCode):
+    """The tests that show what a page says: the content has the node id of one in each line."""
+
+    has_content = True
+
+    def markdown(self) -> str:
+        tests = (line.partition("::") for line in self.content if line)
+        rows = ((f"`{file}`", name.removeprefix("test_").replace("_", " ")) for file, _, name in tests)
+        return table(("tests in", "shown by"), rows)
 
 
 def write_reference(app: Sphinx) -> None:
@@ -231,6 +250,9 @@ def setup(app: Sphinx) -> ExtensionMetadata:
         "limits": LimitsTable,
         "timeouts": TimeoutsTable,
         "conformance": Conformance,
+        "conformance-summary": ConformanceSummary,
+        "conformance-reasons": Reasons,
+        "shown-by": ShownBy,
     }.items():
         app.add_directive(name, directive)
     app.connect("builder-inited", write_reference)

@@ -30,6 +30,7 @@ from .session import (
     Vrfy,
     XClient,
     XForward,
+    own_name,
 )
 from .transaction import Bdat, Burl, Data, EndOfData, Mail, Rcpt, Rset
 
@@ -61,6 +62,7 @@ __all__ = [
     "Vrfy",
     "XClient",
     "XForward",
+    "own_name",
     "parse_auth_response",
     "parse_command",
 ]

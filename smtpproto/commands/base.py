@@ -11,7 +11,7 @@ from smtpproto.limits import COMMAND_LINE
 from smtpproto.values import Value
 
 PARAMETERS_LINE: Final = 2048
-"""MAIL and RCPT.  512 octets and what each extension adds (RFC 5321 section 2.2.1), most of all SOLICIT with 1007
+"""MAIL and RCPT.  512 octets and what each extension adds (RFC 5321 section 2.2.2), most of all SOLICIT with 1007
 (RFC 3865 section 2) and AUTH with 500 (RFC 4954 section 3); Postfix reads no more (line_length_limit)."""
 AUTH_LINE: Final = 12288
 """AUTH, and each line of its exchange.  RFC 4954 section 4."""

@@ -76,6 +76,17 @@ class Lhlo(_Hello):
     verb = "LHLO"
 
 
+def own_name(name: str) -> str:
+    """What this end calls itself: as `Ehlo` takes it, and in ASCII.  Raises LocalProtocolError.
+
+    RFC 6531 section 3.7.1: nobody knows yet whether the peer takes UTF-8.
+    """
+    domain = Ehlo(name).domain
+    if not domain.isascii():
+        raise LocalProtocolError(f"the name {shown(domain)} is not ASCII: write its A-labels (RFC 6531 section 3.7.1)")
+    return domain
+
+
 class _Text(Command):
     __slots__ = ("text",)
     __match_args__ = ("text",)

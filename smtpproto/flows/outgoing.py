@@ -124,7 +124,7 @@ class Outgoing:
         return self.whole is None or not self.whole.isascii()
 
     def _size_as_sent(self, line_ends: LineEnds) -> int | None:
-        """What SIZE counts: the content as it will be sent, but for the dots.  RFC 1870 section 3."""
+        """What SIZE counts: the content as it will be sent, but for the dots.  RFC 1870 section 5."""
         if self.whole is None or not self.is_text:
             return self.content.size
         return size_as_sent(self.whole, line_ends)

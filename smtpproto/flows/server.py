@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
-from smtpproto.commands import Auth, AuthResponse, Bdat, Command, Connect, EndOfData
+from smtpproto.commands import (
+    Auth,
+    AuthResponse,
+    Bdat,
+    Command,
+    Connect,
+    Data,
+    Ehlo,
+    EndOfData,
+    Expn,
+    Lhlo,
+    Noop,
+    Quit,
+    UnknownCommand,
+    Vrfy,
+)
 from smtpproto.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, TransportError
 from smtpproto.events import (
     NEED_DATA,
@@ -38,6 +53,8 @@ from .effects import Ask, Close, Flow, Receive, Send, ShutDown, StartTls, Wait, 
 
 _GATHERED = 65536
 """Octets of replies that are gathered at most: many short commands in one read must not make us keep all answers."""
+_AT_ONCE: Final = frozenset({Ehlo, Lhlo, Data, Vrfy, Expn, Noop, Quit, UnknownCommand, type(None)})
+"""Whose replies are not gathered, nor those to lines that are no command.  RFC 2920 section 3.2."""
 
 _SHUTTING_DOWN = Reply(421, "4.3.2 the service is shutting down")
 _TOO_MANY_FAILURES = Reply(421, "4.7.0 too many failed authentications")
@@ -113,6 +130,8 @@ class _Server:
                 yield from self._content(event)
             elif isinstance(event, CommandReceived | BadCommand):
                 yield from self._answer(event)
+                if type(event.command) in _AT_ONCE:
+                    yield from self._flush()
             else:
                 self.speechless = True  # StartTlsReady; what was gathered is flushed before the handshake
         yield from self._flush()

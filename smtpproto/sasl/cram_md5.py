@@ -85,7 +85,7 @@ class CramMd5Server:
         An initial response is refused, because the server speaks first (RFC 4954 section 4).
         """
         if initial_response is not None:
-            raise MechanismError("CRAM-MD5 begins with a challenge, and has no initial response")
+            raise MechanismError("CRAM-MD5 begins with a challenge, and has no initial response", status="5.7.0")
         challenge = new_challenge(self._host_name)
         name, space, given = (yield from ask_client(challenge)).rpartition(b" ")
         if not space or not _DIGEST.fullmatch(given):

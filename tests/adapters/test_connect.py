@@ -289,6 +289,7 @@ for name, step in INJECTIONS.items():
 
 @pytest.mark.rfc("5321", "3.1")
 @pytest.mark.rfc("3207", "4")
+@pytest.mark.rfc("3207", "4.1")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_failure(backend: Backend, case: Case, client_context: ssl.SSLContext) -> None:
     with ScriptedServer(*case.steps) as server:
@@ -344,6 +345,7 @@ def test_invalid_url(backend: Backend) -> None:
     assert caught.value.code is ErrorCode.INVALID_ARGUMENT
 
 
+@pytest.mark.rfc("4954", "14")
 def test_untrusted_certificate(backend: Backend, server_context: ssl.SSLContext) -> None:
     """The default context trusts the system's authorities, and ours is none of them."""
     with ScriptedServer(*TO_STARTTLS, Say(b"220 go\r\n"), Tls(server_context, refused=True)) as server:
@@ -360,6 +362,7 @@ def test_untrusted_certificate(backend: Backend, server_context: ssl.SSLContext)
 
 
 @pytest.mark.rfc("7817", "3")
+@pytest.mark.rfc("4954", "14")
 @pytest.mark.parametrize("host_name", ["mx.example", "127.0.0.1", "example"])
 def test_wrong_host_name(
     backend: Backend, foreign_context: ssl.SSLContext, client_context: ssl.SSLContext, host_name: str

@@ -159,6 +159,7 @@ def test_nothing_is_kept_without_message() -> None:
 
 
 @pytest.mark.rfc("2920", "3.1")
+@pytest.mark.rfc("2920", "3.2")
 def test_message_for_nobody() -> None:
     """354 may be given although there is no recipient; what comes then is a lone dot, and no message."""
 
@@ -270,6 +271,8 @@ def transaction(content: list[bytes], how: str) -> tuple[list[bytes], bytes | No
 
 @pytest.mark.rfc("5321", "4.1.1.5")
 @pytest.mark.rfc("3030", "2")
+@pytest.mark.rfc("5321", "4.1.1.10")
+@pytest.mark.rfc("5321", "4.2.5")
 @given(st.lists(st.tuples(contents, endings), max_size=6))
 def test_what_is_completed_arrives_and_nothing_else(script: list[tuple[list[bytes], str]]) -> None:
     said, expected, begun = [EHLO], list[bytes](), 0

@@ -47,6 +47,7 @@ def only_file(folder: Path) -> bytes:
 
 
 @pytest.mark.rfc("5321", "4.4")
+@pytest.mark.rfc("4954", "7")
 def test_message_is_delivered(backend: Backend, tmp_path: Path) -> None:
     path = tmp_path / "not" / "there"
 
@@ -74,7 +75,7 @@ def test_message_is_delivered(backend: Backend, tmp_path: Path) -> None:
     assert b"\r" not in content
 
 
-@pytest.mark.rfc("3848", "2")
+@pytest.mark.rfc("3848", "1")
 def test_trace_says_how_it_came(
     backend: Backend, tmp_path: Path, server_context: ssl.SSLContext, client_context: ssl.SSLContext
 ) -> None:

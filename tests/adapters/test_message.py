@@ -796,6 +796,7 @@ INTERNATIONAL: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("kind", INTERNATIONAL)
 @pytest.mark.rfc("6531", "3.4")
+@pytest.mark.rfc("6531", "3.2")
 def test_an_address_that_is_not_ascii_needs_smtputf8(kind: str) -> None:
     message = INTERNATIONAL[kind]()
     envelope, content = prepare(message, UTF8)

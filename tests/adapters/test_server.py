@@ -366,7 +366,7 @@ TRANSACTION = (
 )
 
 
-@pytest.mark.rfc("5321", "4.2.4.2")
+@pytest.mark.rfc("5321", "4.2.3")
 @pytest.mark.parametrize(
     ("where", "codes"),
     [
@@ -575,6 +575,7 @@ def test_client_that_says_all_and_closes_its_half(backend: Backend) -> None:
 
 
 @pytest.mark.rfc("3207", "4.2")
+@pytest.mark.rfc("3207", "6")
 @pytest.mark.parametrize("apart", [True, False])
 def test_commands_injected_behind_starttls(
     backend: Backend, server_context: ssl.SSLContext, client_context: ssl.SSLContext, apart: bool
