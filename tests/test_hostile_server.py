@@ -173,6 +173,7 @@ class HostileServer(RuleBasedStateMachine):
         self.recipients: list[str] = []
         self.extensions: Extensions = NO_EXTENSIONS
         self.secure, self.authenticated, self.extended = secure, False, False
+        self.chunk_left = 0
         self.over = False  # the server has taken its leave
         self.closed: ConnectionClosed | None = None
         if stage is None:
@@ -200,12 +201,15 @@ class HostileServer(RuleBasedStateMachine):
         if outcome.done:
             assert not failed
             assert objection is None
+            assert not self.chunk_left
+            self.chunk_left = command.size if isinstance(command, Bdat) else 0
             self.queue.append((command, len(self.twins.stream)))
         elif outcome.error is RemoteProtocolError:
             assert not self.queue, "an answer is still to come"
             assert self.at < len(self.twins.stream), "nothing has come unasked"
         else:
             assert failed or objection is not None
+            assert objection is None or "octets of the chunk" not in objection or self.chunk_left
 
     @rule(command=any_command)
     def say_anything(self, command: Command) -> None:
@@ -229,7 +233,9 @@ class HostileServer(RuleBasedStateMachine):
 
     @rule(body=contents)
     def content(self, body: bytes) -> None:
-        self.twins.call(lambda client: client.send_content(body))
+        if self.twins.call(lambda client: client.send_content(body)).done and self.chunk_left:
+            assert len(body) <= self.chunk_left
+            self.chunk_left -= len(body)
 
     @rule()
     def tls_established(self) -> None:
@@ -283,7 +289,7 @@ class HostileServer(RuleBasedStateMachine):
             self.arrive(replies, where, looks=True)
 
     @precondition(lambda self: self.queue)
-    @rule(count=st.integers(1, 120), width=st.integers(0, 195), ended=st.booleans(), where=cuts)
+    @rule(count=st.integers(1, 120), width=st.just(0) | st.integers(0, 195), ended=st.booleans(), where=cuts)
     def answer_at_length(self, count: int, width: int, ended: bool, where: list[int]) -> None:
         code = usual_codes(self.queue[0][0])[0]
         line = b"%d-%b\r\n" % (code, b"x" * width)

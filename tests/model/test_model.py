@@ -128,6 +128,7 @@ def rows(*, lmtp: bool) -> Iterator[tuple[State, Kind, int, State]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("lmtp", [False, True], ids=["smtp", "lmtp"])
 @pytest.mark.rfc("2920", "3.1")
 @pytest.mark.rfc("3207", "4.2")
@@ -142,6 +143,7 @@ def test_every_joint_state_with_two_commands_outstanding(lmtp: bool) -> None:
     assert missing == ({row for row in rows(lmtp=True) if row[:2] == (State.MAIL, LastBdat)} if lmtp else set())
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif("SMTPPROTO_MODEL" not in os.environ, reason="takes minutes: make model")
 @pytest.mark.parametrize("lmtp", [False, True], ids=["smtp", "lmtp"])
 @pytest.mark.rfc("2920", "3.1")
