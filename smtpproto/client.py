@@ -163,12 +163,19 @@ class ClientConnection(Connection, role=Role.CLIENT):
             if len(data) > self._chunk_left:
                 raise LocalProtocolError(f"{len(data)} octets for a chunk that has room for {self._chunk_left}")
             self._check_content(data)
+            if self._lines or self._parser.in_progress:
+                self._check_chunk_is_open(self._unread())
             self._chunk_left -= len(data)
             return data
         if self._stuffer is not None and self.state is DATA:
             self._check_content(data)
             return self._stuffer.stuff(data)
         return super()._send_content(data)
+
+    def _check_chunk_is_open(self, reply: bytes) -> None:
+        """A chunk can be refused at any time, but not be accepted before all of it was sent.  RFC 3030 section 2."""
+        if self._session.waiting == 1 and reply.startswith(b"2"):
+            raise self._fail(RemoteProtocolError("a chunk was accepted of which octets were still to be sent", reply))
 
     def content_objection(self, data: bytes) -> str | None:
         """Why the content under way may not have these octets, as a sentence; None where it may.
@@ -269,6 +276,8 @@ class ClientConnection(Connection, role=Role.CLIENT):
         session = self._session
         if self._is_unsolicited():
             return self._unsolicited(reply)
+        if self._chunk_left:
+            self._check_chunk_is_open(bytes(reply))
         recipient = self._recipient() if self._recipients else None
         try:
             command, kind, _ = session.reply(reply.code)

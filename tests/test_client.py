@@ -852,6 +852,42 @@ def test_the_octets_of_a_chunk_are_counted(size: int, pieces: list[bytes]) -> No
 
 
 @pytest.mark.rfc("3030", "2")
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("lmtp", [False, True])
+@pytest.mark.parametrize("sent", [b"", b"1234"])
+@pytest.mark.parametrize("early", [b"250 ok\r\n", b"250-ok\r\n250 ok\r\n"])
+@pytest.mark.parametrize("looks", [True, False], ids=["looked at", "not looked at"])
+def test_a_chunk_is_not_accepted_before_it_is_sent(
+    last: bool, lmtp: bool, sent: bytes, early: bytes, looks: bool
+) -> None:
+    client = mailing_client("b@y.example", lmtp=lmtp)
+    client.send(Bdat(5, last=last))
+    client.send_content(sent)
+    client.receive_data(early)
+    with pytest.raises(RemoteProtocolError, match="a chunk was accepted of which octets were still to be sent"):
+        client.next_event() if looks else client.send_content(b"12345"[len(sent) :])
+    with pytest.raises(RemoteProtocolError, match="a chunk was accepted"):
+        client.next_event()
+
+
+@pytest.mark.rfc("3030", "2")
+def test_replies_to_earlier_commands_are_read_within_a_chunk() -> None:
+    client = mailing_client(offer=("PIPELINING", "CHUNKING"))
+    for command in (Rcpt("b@y.example"), Bdat(2), Bdat(5, last=True)):
+        client.send(command)
+        if isinstance(command, Bdat):
+            client.send_content(b"1\n"[: command.size])
+    client.receive_data(b"250 ok\r\n")
+    client.send_content(b"3")
+    assert receive(client, b"250 2 octets\r\n") == [
+        ReplyReceived(Rcpt("b@y.example"), Reply(250, "ok")),
+        ReplyReceived(Bdat(2), Reply(250, "2 octets")),
+    ]
+    client.send_content(b"45")
+    assert receive(client, b"250 kept\r\n") == [ReplyReceived(Bdat(5, last=True), Reply(250, "kept"))]
+
+
+@pytest.mark.rfc("3030", "2")
 def test_a_chunk_goes_on_although_it_was_refused_and_not_after_421() -> None:
     client = mailing_client("b@y.example")
     client.send(Bdat(4))

@@ -38,11 +38,15 @@ def test_a_sender_and_recipients_in_order() -> None:
         ["b@y.example"],
         (Mailbox("b", "y.example"),),
         {"b@y.example": 1},
-        (each for each in [Rcpt("b@y.example")]),
     ],
 )
 def test_recipients_in_whatever_form(recipients: Any) -> None:
     assert Envelope("a@x.example", recipients).recipients == (Rcpt("b@y.example"),)
+
+
+def test_recipients_that_are_made_one_by_one() -> None:
+    recipients = (each for each in [Rcpt("b@y.example"), "c@y.example"])
+    assert Envelope("a@x.example", recipients).recipients == (Rcpt("b@y.example"), Rcpt("c@y.example"))
 
 
 @pytest.mark.parametrize("sender", ["a@x.example", Mailbox("a", "x.example"), Mail("a@x.example")])

@@ -62,16 +62,16 @@ def test_next_is_an_effect_without_a_timeout() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "items"),
+    ("make", "items"),
     [
-        (iter([]), []),
-        (iter([b"", 0, False, "x"]), [b"", 0, False, "x"]),
-        ((each for each in (b"a", b"b")), [b"a", b"b"]),
-        (OnlyNext(), [1, 0]),
+        (lambda: iter([]), []),
+        (lambda: iter([b"", 0, False, "x"]), [b"", 0, False, "x"]),
+        (lambda: (each for each in (b"a", b"b")), [b"a", b"b"]),
+        (OnlyNext, [1, 0]),
     ],
 )
-def test_items_to_the_end(source: Any, items: list[Any]) -> None:
-    assert link(takes_all(source), waits()) == items
+def test_items_to_the_end(make: Any, items: list[Any]) -> None:
+    assert link(takes_all(make()), waits()) == items
 
 
 def test_end_stays_the_end() -> None:
