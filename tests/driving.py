@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from copy import copy
 from typing import Any, cast
 
 from smtpproto import (
@@ -124,6 +125,8 @@ def look(thing: object) -> object:
     """All that is in a connection, down to the buffers: what a refused call must leave alone."""
     if isinstance(thing, list | tuple | deque):
         return [look(each) for each in cast("Iterable[object]", thing)]
+    if isinstance(thing, bytearray | set | dict):  # not the thing itself, which may go on to change
+        return copy(cast("object", thing))
     names = [name for cls in type(thing).__mro__ for name in getattr(cls, "__slots__", ())]
     if isinstance(thing, Value | Extensions) or not names or not type(thing).__module__.startswith("smtpproto"):
         return thing
