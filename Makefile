@@ -1,9 +1,10 @@
 # Everything is set up in .venv by the first target that needs it; `make clean` takes it away again.
 #
 #   make demo     watch connections being made, in every security mode, through every adapter
-#   make test     check, then the fast tests on every Python that is there, then every test on one
+#   make test     check, then the fast tests on every other Python that is there, then every test on one
 #   make check    format, lint, types, the structure of the project, the docs
 #   make fuzz     each fuzz target, or each of FUZZ_TARGETS, for FUZZ_SECONDS (60)
+#   make mutation change the core in thousands of small ways, each of which the tests have to find, for an hour or two
 #   make model    the model check with more commands at a time, for some minutes
 #   make bench    the benchmarks
 #   make docs     the documentation, in docs/_build/html
@@ -25,7 +26,7 @@ SUPPORTED = 3.13 3.12 3.11
 FAST = tests --ignore=tests/adapters --ignore=tests/interop --ignore-glob=tests/test_cli*.py --ignore=tests/test_docs.py \
 	--ignore=tests/test_packaging.py --ignore=tests/test_scripted.py -m "not slow"
 
-.PHONY: help demo test check everywhere fast everything fuzz model bench docs format clean
+.PHONY: help demo test check everywhere fast everything fuzz mutation model bench docs format clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -45,9 +46,12 @@ check: $(VENV)/stamp-dev
 	$(BIN)/python -m pytest -q tests/test_structure.py
 	$(BIN)/python -m sphinx -b html -n -W --keep-going -q docs docs/_build/html
 
-everywhere:
-	@for version in $(SUPPORTED); do \
-		if python=$$(.ci/find-python $$version); then \
+everywhere: $(VENV)/stamp-venv
+	@all=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	for version in $(SUPPORTED); do \
+		if [ "$$version" = "$$all" ]; then \
+			echo "CPython $$version: that is $(VENV), which runs every test."; \
+		elif python=$$(.ci/find-python $$version); then \
 			echo "CPython $$version ($$python): the fast tests."; \
 			$(MAKE) --no-print-directory fast VERSION=$$version FOUND="$$python" || exit 1; \
 		else \
@@ -66,6 +70,10 @@ everything: $(VENV)/stamp-dev
 fuzz: $(VENV)/fuzz/stamp
 	@$(VENV)/fuzz/bin/python -m fuzz --seconds=$(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
+# It goes on where it was broken off; a change in the core or the tests is noticed.
+mutation: $(VENV)/mutation/stamp
+	@$(VENV)/mutation/bin/python -m tests.mutation
+
 model: $(VENV)/stamp-dev
 	SMTPPROTO_MODEL=1 $(BIN)/python -m pytest -q -s tests/model
 
@@ -80,7 +88,7 @@ format: $(VENV)/stamp-dev
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) build dist docs/_build fuzz/found bench.json .coverage .coverage.* \
+	rm -rf $(VENV) build dist docs/_build fuzz/found mutants bench.json .coverage .coverage.* \
 		.mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -106,6 +114,11 @@ $(VENV)/stamp-dev: $(VENV)/stamp-venv pyproject.toml
 $(VENV)/py$(VERSION)/stamp: pyproject.toml
 	@"$(FOUND)" -m venv $(VENV)/py$(VERSION)
 	@$(VENV)/py$(VERSION)/bin/python $(PIP) install -e '.[fast]'
+	@touch $@
+
+$(VENV)/mutation/stamp: $(VENV)/stamp-venv pyproject.toml
+	@$(BIN)/python -m venv --clear $(VENV)/mutation
+	@$(VENV)/mutation/bin/python $(PIP) install -e '.[mutation]'
 	@touch $@
 
 # Atheris is built for some Pythons only: the newest that it has a wheel for.  Without it the targets run all the same,

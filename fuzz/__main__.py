@@ -1,14 +1,16 @@
 """Run the targets: ``python -m fuzz [--seconds 60] [--plain] [TARGET ...]``; all of them, where none is named.
 
-Each runs in a process of its own, by atheris where that is installed.  What it finds lands in ``fuzz/found/TARGET``,
-as ``crash-…``, and fails the run.
+Each runs in a process of its own, as many at a time as there are processors, by atheris where that is installed.
+What it finds lands in ``fuzz/found/TARGET``, as ``crash-…``, and fails the run.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -21,7 +23,7 @@ FUZZ: Final = Path(__file__).parent
 TARGETS: Final = tuple(sorted(path.stem for path in FUZZ.glob("[a-z]*.py")))
 DICTIONARY: Final = FUZZ / "smtp.dict"
 FOUND: Final = FUZZ / "found"
-_SLOWEST: Final = 10
+_SLOWEST: Final = 60
 """Seconds that one input may take."""
 _MOST_MEMORY: Final = 1024
 """MiB."""
@@ -81,6 +83,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__.partition(":")[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; none is all")
     parser.add_argument("--seconds", type=int, default=60, help="for each (default: %(default)s)")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="so many targets at a time (default: %(default)s)"
+    )
     parser.add_argument("--plain", action="store_true", help="without atheris, also where it is installed")
     options = parser.parse_args()
     unknown = sorted(set(options.targets) - set(TARGETS))
@@ -91,7 +96,13 @@ def main() -> int:
         return 0
     flags = [f"--seconds={options.seconds}", *(["--plain"] if options.plain else [])]
     command = [sys.executable, "-m", "fuzz", *flags]
-    failed = [name for name in options.targets or TARGETS if subprocess.run([*command, name], check=False).returncode]
+
+    def succeeds(name: str) -> bool:
+        return subprocess.run([*command, name], check=False).returncode == 0
+
+    targets = options.targets or TARGETS
+    with ThreadPoolExecutor(options.processes) as pool:
+        failed = [name for name, well in zip(targets, pool.map(succeeds, targets), strict=True) if not well]
     if failed:
         tell(f"An invariant is broken; see fuzz/found: {', '.join(failed)}.")
     return 1 if failed else 0

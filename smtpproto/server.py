@@ -128,6 +128,8 @@ class ServerConnection(Connection, role=Role.SERVER):
         if state is TLS:
             raise LocalProtocolError(f"no reply can be sent now: {state.value}")
         if session.is_waiting:
+            if state is AUTH:
+                self._check_not_cancelled(session.first[0], message)
             command, kind, _ = session.reply(message.code)
             self._replied(command, kind, message)
             if isinstance(command, Mail) and message.is_positive and self.tally.mail is not command:
@@ -140,6 +142,15 @@ class ServerConnection(Connection, role=Role.SERVER):
         else:
             raise LocalProtocolError(f"a reply {message.code} that no command asked for; only 421 may come unasked")
         return bytes(message)
+
+    def _check_not_cancelled(self, response: Command, reply: Reply) -> None:
+        """What was cancelled, or is no response at all, authenticates nobody.  RFC 4954 section 4."""
+        cancelled = isinstance(response, AuthResponse) and response.response is None
+        if cancelled and (reply.is_positive or reply.is_intermediate):
+            raise LocalProtocolError(
+                f"{reply.code} to an authentication that the client has cancelled, or to a line that is no response: "
+                "it can only be refused (RFC 4954 section 4)"
+            )
 
     def _content_begins(self) -> None:
         self._unstuffer = Unstuffer(accept_bare=self._accept_bare)

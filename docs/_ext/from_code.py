@@ -1,11 +1,14 @@
 """Tables that are made from the code, so that they cannot say anything else; and a page of reference for each room.
 
 In the pages the tables stand as directives: transitions, extensions, mechanisms, error-codes, limits, timeouts,
-conformance, conformance-summary, conformance-reasons, shown-by.
+conformance, conformance-summary, conformance-reasons, shown-by, fuzz-targets, mutation-score, mutation-rows,
+mutation-survivors.
 """
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,7 @@ import smtpproto.sasl
 import smtpproto.states
 from smtpproto.sasl.choice import ONLY_BY_NAME
 from tests.conformance import rules
+from tests.mutation import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -224,6 +228,54 @@ class ShownBy(FromCode):
         return table(("tests in", "shown by"), rows)
 
 
+class FuzzTargets(FromCode):
+    """Each target of the fuzzer with its invariant, which is what its docstring begins with."""
+
+    def markdown(self) -> str:
+        rows: list[tuple[str, str]] = []
+        for path in sorted((ROOT / "fuzz").glob("[a-z]*.py")):
+            text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+            rows.append((f"`{path.stem}`", " ".join(text.partition("\n\n")[0].split())))
+        return table(("target", "invariant"), rows)
+
+
+def recorded() -> dict[str, Any]:
+    score: dict[str, Any] = json.loads(outcome.SCORE.read_text(encoding="utf-8"))
+    return score
+
+
+class MutationScore(FromCode):
+    """What `make mutation` has recorded for each room."""
+
+    def markdown(self) -> str:
+        rooms: dict[str, tuple[int, int]] = recorded()["rooms"]
+        every = [sum(each) for each in zip(*rooms.values(), strict=True)]
+        rows = [*((f"`{room}`", *score) for room, score in rooms.items()), ("all of them", *every)]
+        return table(
+            ("room", "mutants", "killed"),
+            ((name, str(total), f"{killed} ({100 * killed / total:.1f} %)") for name, killed, total in rows),
+        )
+
+
+class MutationRows(FromCode):
+    """The sentence about the rows of the tables."""
+
+    def markdown(self) -> str:
+        killed, total = recorded()["rows"]
+        return f"Of {total} changes in the rows of the tables of transitions {killed} were found."
+
+
+class MutationSurvivors(FromCode):
+    """Those that no test finds, and why."""
+
+    def markdown(self) -> str:
+        rows: list[tuple[str, str, str]] = []
+        for change, reason in sorted(outcome.listed().items()):
+            function, *lines = change.splitlines()
+            rows.append((f"`{function}`", "<br>".join(f"`{line}`" for line in lines), reason))
+        return table(("in", "change", "why it stays"), rows)
+
+
 def write_reference(app: Sphinx) -> None:
     """A page for each module, so that none is forgotten; a page that has not changed is not touched."""
     GENERATED.mkdir(exist_ok=True)
@@ -253,6 +305,10 @@ def setup(app: Sphinx) -> ExtensionMetadata:
         "conformance-summary": ConformanceSummary,
         "conformance-reasons": Reasons,
         "shown-by": ShownBy,
+        "fuzz-targets": FuzzTargets,
+        "mutation-score": MutationScore,
+        "mutation-rows": MutationRows,
+        "mutation-survivors": MutationSurvivors,
     }.items():
         app.add_directive(name, directive)
     app.connect("builder-inited", write_reference)

@@ -1,0 +1,103 @@
+"""What mutmut has found, as it keeps it in ``mutants/``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SURVIVORS: Final = Path(__file__).with_name("survivors.txt")
+SCORE: Final = Path(__file__).with_name("score.json")
+"""The last one that was recorded: ``rooms``, each with its killed and all of its mutants, and ``rows``, the same."""
+_SURVIVED: Final = frozenset({0, 33})
+"""Exit codes: the tests passed, or there was none that calls it."""
+
+_TELL_WHAT_RUNS = """
+import json, sys
+called = set()
+sys.setprofile(lambda frame, event, _: called.add((frame.f_globals.get("__name__"), frame.f_code.co_name)))
+import smtpproto
+from smtpproto import service, testing
+sys.setprofile(None)
+print(json.dumps(sorted(f"{module}.{name}" for module, name in called if module and module.startswith("smtpproto"))))
+"""
+
+
+@dataclass(slots=True)
+class Mutant:
+    name: str
+    """As mutmut calls it: the module, the function, and a number."""
+    change: str
+    """The lines that differ."""
+    killed: bool
+
+    @property
+    def function(self) -> str:
+        return self.name.rpartition("__mutmut_")[0]
+
+    @property
+    def room(self) -> str:
+        """The file in the core, such as ``sasl/scram``."""
+        return "/".join(self.name.split(".")[1:-1])
+
+
+def mutants(folder: Path) -> list[Mutant]:
+    """All of the last run.  Raises SystemExit where it was not finished."""
+    found: list[Mutant] = []
+    for meta in sorted((folder / "smtpproto").rglob("*.meta")):
+        codes: dict[str, int | None] = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
+        if None in codes.values():
+            raise SystemExit(f"{meta.name}: the run is not finished; `make mutation` goes on with it.")
+        for name, code in codes.items():
+            killed = code not in _SURVIVED
+            found.append(Mutant(name, "" if killed else difference(folder, meta, name), killed))
+    return found
+
+
+def difference(folder: Path, meta: Path, name: str) -> str:
+    """The lines that a mutant takes away and puts in their place, each with its sign, below the function's name."""
+    # mutmut is installed only where it runs.
+    tell: Any = import_module("mutmut.mutation.diff_apply").get_diff_for_mutant
+    text: str = tell(name, path=meta.relative_to(folder).with_suffix(""))
+    lines = text.splitlines()
+    changed = [f"{line[0]} {line[1:].strip()}" for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    return "\n".join([name.rpartition("__mutmut_")[0].replace("x_", "", 1), *changed])
+
+
+def listed() -> dict[str, str]:
+    """The survivors that are known, each with its reason: blocks between empty lines, whose first line is the reason,
+    behind a ``#``."""
+    found: dict[str, str] = {}
+    for block in SURVIVORS.read_text(encoding="utf-8").split("\n\n"):
+        reason, _, change = block.strip().partition("\n")
+        if change:
+            assert reason.startswith("# "), f"{SURVIVORS.name}: the block begins without its reason: {block}"
+            found[change] = reason[2:]
+    return found
+
+
+def run_at_import(folder: Path) -> set[str]:
+    """The functions that have run when the core is imported, by the names that mutmut gives them."""
+    environment = {**os.environ, "MUTANT_UNDER_TEST": "", "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-c", _TELL_WHAT_RUNS]
+    done = subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True)
+    called: list[str] = json.loads(done.stdout)
+    return {each.removesuffix("__mutmut_orig") for each in called if each.endswith("__mutmut_orig")}
+
+
+def remembered(folder: Path, name: str, ask: Callable[[str], bool]) -> bool:
+    """What was found out about a mutant in this run, so that no report asks again."""
+    file = folder / "tried-again.json"
+    known: dict[str, bool] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if name not in known:
+        known[name] = ask(name)
+        file.write_text(json.dumps(known), encoding="utf-8")
+    return known[name]
