@@ -5,6 +5,7 @@
 #   make check    format, lint, types, the structure of the project, the docs
 #   make fuzz     each fuzz target, or each of FUZZ_TARGETS, for FUZZ_SECONDS (60)
 #   make mutation change the core in thousands of small ways, each of which the tests have to find, for an hour or two
+#   make interop  the tests against the real servers and clients that are here, and the table of who did what
 #   make model    the model check with more commands at a time, for some minutes
 #   make bench    the benchmarks
 #   make docs     the documentation, in docs/_build/html
@@ -17,6 +18,7 @@ PYTHON =
 FUZZ_SECONDS = 60
 FUZZ_TARGETS =
 PYTEST_ARGS =
+INTEROP_TABLE = interop.json
 
 VENV = .venv
 BIN = $(VENV)/bin
@@ -26,7 +28,7 @@ SUPPORTED = 3.13 3.12 3.11
 FAST = tests --ignore=tests/adapters --ignore=tests/interop --ignore-glob=tests/test_cli*.py --ignore=tests/test_docs.py \
 	--ignore=tests/test_packaging.py --ignore=tests/test_scripted.py -m "not slow"
 
-.PHONY: help demo test check everywhere fast everything fuzz mutation model bench docs format clean
+.PHONY: help demo test check everywhere fast everything interop fuzz mutation model bench docs format clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -66,6 +68,11 @@ everything: $(VENV)/stamp-dev
 	$(BIN)/python -m pytest --cov=smtpproto --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100 \
 		$(PYTEST_ARGS)
 
+# With INTEROP_TABLE=tests/interop/table.json, where nothing is missing, it is what stands in the documentation.
+interop: $(VENV)/stamp-dev
+	@$(BIN)/python -m pytest -q tests/interop --interop-table=$(INTEROP_TABLE) $(PYTEST_ARGS); status=$$?; \
+		$(BIN)/python -m tests.interop.table $(INTEROP_TABLE) && exit $$status
+
 # What it finds lands in fuzz/found/, and belongs in fuzz/corpus/ once it is understood.
 fuzz: $(VENV)/fuzz/stamp
 	@$(VENV)/fuzz/bin/python -m fuzz --seconds=$(FUZZ_SECONDS) $(FUZZ_TARGETS)
@@ -88,7 +95,7 @@ format: $(VENV)/stamp-dev
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) build dist docs/_build fuzz/found mutants bench.json .coverage .coverage.* \
+	rm -rf $(VENV) build dist docs/_build fuzz/found mutants bench.json interop.json .coverage .coverage.* \
 		.mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -24,7 +24,8 @@ class Fate(Enum):
     """5yz: not to be tried again as it is."""
     UNKNOWN = "unknown"
     """The server had all of it, and the connection ended before its answer.  Whoever sends it again may send it twice,
-    whoever does not may lose it.  RFC 5321 section 4.5.4.1, RFC 1047."""
+    whoever does not may lose it.  RFC 5321 section 4.5.4.1, RFC 1047.  In LMTP it counts as refused for now: RFC 2033
+    section 5."""
 
     __hash__ = object.__hash__
 

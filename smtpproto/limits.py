@@ -44,8 +44,8 @@ class Limits(Value):
     __slots__ = __match_args__
 
     command_line: int
-    """Octets in one command line that a server reads.  RFC 4954 section 4 wants 12288 for AUTH; a line that is
-    longer than its own command allows, but not than this, gets a 500 and the session goes on."""
+    """Octets in one command line that a server reads.  RFC 4954 section 4 wants 12288 for AUTH, and a 500 for more; a
+    line that is longer than its own command allows, but not than this, gets one and the session goes on."""
     message: int
     """Octets in the content of one message that a server takes, where its offer of SIZE has no number of its own.
     RFC 5321 section 4.5.3.1.7 wants at least 65536, and to have no limit; Postfix takes 10240000, aiosmtpd 33554432,
@@ -69,7 +69,7 @@ class Limits(Value):
     def __init__(
         self,
         *,
-        command_line: int = 12288,
+        command_line: int = 16_384,
         message: int = 33_554_432,
         outstanding: int = 10_000,
         recipients: int = 50_000,

@@ -61,7 +61,8 @@ class ServerAuth:
         User name -> password, or `ScramCredential`, or several of them for one password; a mapping, or what is called
         with the name.  From a password, everything can be checked; from what is kept for SCRAM, all but CRAM-MD5, and
         SCRAM only with its hash function.  Names and passwords are compared as SASLprep leaves them (RFC 4013), so let
-        the names in a mapping be so.
+        the names in a mapping be so.  A name that it refuses, or of which it leaves nothing, is nobody's (RFC 4954
+        section 4): a program that wants such names answers `Verify` and its kin by itself.
     ``tokens``
         OAuth 2.0 access token -> user name; a mapping, or what is called with the token.
     ``mechanisms``
@@ -215,10 +216,12 @@ class ServerAuth:
                 return None
 
     def _may_act(self, username: str, acting: str) -> bool:
-        if acting and not _prepared(acting):
-            return False  # RFC 4954 section 4: no name is left, which is not the same as none given
-        username, acting = _prepared(username), _prepared(acting)
-        if acting in ("", username):
+        if not acting:
+            return True
+        username, acting = _name(username), _name(acting)
+        if not (username and acting):
+            return False
+        if acting == username:
             return True
         allowed: Any = self._authorize is not None and self._authorize(username, acting)
         if allowed is not True and allowed is not False:  # a coroutine that nobody awaited is true, and no yes
@@ -243,7 +246,8 @@ class ServerAuth:
         return next((each for each in found if each.hash == hash_name), None)
 
     def _find(self, username: str) -> str | tuple[ScramCredential, ...] | None:
-        found: object = _looked_up(self._credentials, _prepared(username))
+        name = _name(username)
+        found: object = _looked_up(self._credentials, name) if name else None
         if found is None or isinstance(found, str):
             return found
         credentials = _credentials_of(found)
@@ -295,6 +299,14 @@ def _first_of(credentials: Secrets | None) -> tuple[ScramCredential, ...]:
         return ()
     made = (_credentials_of(found) for found in credentials.values() if not isinstance(found, str))
     return next(filter(None, made), ())
+
+
+def _name(text: str) -> str:
+    """As it is looked up; empty where SASLprep refuses it, or leaves nothing: that is nobody's.  RFC 4954 section 4."""
+    try:
+        return saslprep(text, stored=False)
+    except Prohibited:
+        return ""
 
 
 def _prepared(text: str) -> str:

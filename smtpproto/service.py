@@ -189,17 +189,22 @@ class ServiceSession:
         return lines
 
     def refusal(self, command: Command) -> Reply | None:
-        """What policy has against a command; None where it has nothing.  RFC 3207 section 4, RFC 4954 section 6."""
+        """What policy has against a command; None where it has nothing."""
+        missing = self.missing(command)
+        if missing is not None or self.service.auth is None:
+            return missing
+        if isinstance(command, Auth) and command.mechanism not in self.mechanisms:
+            return _TLS_FOR_AUTH if self._waits_for_tls(command) else _UNKNOWN_MECHANISM
+        return None
+
+    def missing(self, command: Command) -> Reply | None:
+        """530 where a command has to wait for TLS or for authentication.  RFC 3207 section 4, RFC 4954 section 6."""
         connection, service = self.connection, self.service
         if service.require_tls and not connection.secure and type(command) not in _BEFORE_TLS:
             return Reply(530, "5.7.0 must issue a STARTTLS command first")
-        auth = service.auth
-        if auth is None:
-            return None
-        if auth.required and not connection.authenticated and type(command) not in _BEFORE_AUTH:
+        required = service.auth is not None and service.auth.required
+        if required and not connection.authenticated and type(command) not in _BEFORE_AUTH:
             return Reply(530, "5.7.0 authentication required")
-        if isinstance(command, Auth) and command.mechanism not in self.mechanisms:
-            return _TLS_FOR_AUTH if self._waits_for_tls(command) else _UNKNOWN_MECHANISM
         return None
 
     def _waits_for_tls(self, command: Command | None) -> bool:
@@ -223,6 +228,8 @@ class ServiceSession:
             return Reply(250, (greeting, *self.offer))
         if isinstance(command, Helo):
             return Reply(250, host_name)
+        if isinstance(command, Help) and "HELP" not in self.service.extensions:
+            return _NOT_IMPLEMENTED  # RFC 5321 section 4.1.1.1: what not every server has is there where it is offered
         return _DEFAULTS.get(type(command), _NOT_IMPLEMENTED)
 
     def complete(self, reply: Reply, command: Command | None) -> Reply:

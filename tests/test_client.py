@@ -334,7 +334,6 @@ def test_what_is_not_offered_is_not_sent(command: Command, keyword: str) -> None
     offered.send(command)
 
 
-@pytest.mark.rfc("5321", "4.1.1")
 @pytest.mark.rfc("5321", "4.1.1.3")
 @pytest.mark.rfc("3461", "5.2.2")
 @pytest.mark.rfc("6531", "3.2")

@@ -273,6 +273,7 @@ def test_any_text_is_refused_or_stays_in_its_place(where: tuple[type[Command], s
 @pytest.mark.parametrize("where", [(cls, field) for cls, fields in ANY.items() for field in fields])
 @pytest.mark.parametrize("text", ["a\r\nb", "a\nb", "a\rb", "a\0b", "a@b\r\nQUIT", "\r\n", "a@b\n", "a\x85", "\ud800"])
 @pytest.mark.rfc("5321", "4.1.2")
+@pytest.mark.rfc("5321", "2.3.8")
 def test_no_control_characters(where: tuple[type[Command], str], text: str) -> None:
     with pytest.raises(LocalProtocolError):
         build(*where, text)

@@ -352,6 +352,7 @@ def test_the_stream_may_end_where_tls_is_due() -> None:
 @pytest.mark.parametrize(
     "garbage", [b"9\n", b"\0\r\n", b"2\r\n", b"x" * 20_000], ids=["bare LF", "NUL", "no code", "too long"]
 )
+@pytest.mark.rfc("5321", "2.3.8")
 def test_errors_are_terminal(role: Role, garbage: bytes) -> None:
     connection = MAKERS[role](*EVERYTHING)
     if isinstance(connection, ClientConnection):

@@ -190,6 +190,7 @@ def test_the_chunk_itself_comes_back_where_nothing_changes(policy: LineEnds, chu
 )
 @pytest.mark.rfc("5321", "4.5.2")
 @pytest.mark.rfc("5321", "2.3.8")
+@pytest.mark.rfc("5321", "4.1.1.4")
 def test_normalise(data: bytes, wire: bytes) -> None:
     stuffer = Stuffer()
     # Twice: after its end it begins anew.

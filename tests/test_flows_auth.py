@@ -574,6 +574,7 @@ def test_where_all_of_them_need_tls_there_is_no_offer_and_yet_it_is_said() -> No
     assert serve(EHLO, RIGHT, RIGHT, auth=auth).codes == [220, 250, 235, 503]
 
 
+@pytest.mark.rfc("4954", "4")
 @pytest.mark.rfc("4954", "6")
 def test_what_is_not_offered_says_what_is_missing() -> None:
     auth = policy("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS")

@@ -314,3 +314,33 @@ def test_raw_octets_come_out_whole_from_behind_half_a_line(how: str) -> None:
     buffer.feed(b"\r\n")
     assert buffer.next_line() == b" line"
     assert buffer.consumed == 13
+
+
+@pytest.mark.parametrize("how", ["take", "skip"])
+def test_raw_octets_come_from_what_arrived_first_and_from_what_came_behind_it(how: str) -> None:
+    """However many were taken before, and however they lie."""
+    for count, left in ((1, b"fg"), (2, b"g"), (3, b""), (9, b"")):
+        buffer = LineBuffer(100)
+        buffer.feed(b"abcdef")
+        assert buffer.take(4) == b"abcd"
+        buffer.feed(b"g")
+        if how == "take":
+            assert buffer.take(count) == b"efg"[:count]
+        else:
+            buffer.skip(count)
+        assert buffer.peek(9) == left
+        assert buffer.consumed == 7 - len(left)
+
+
+@pytest.mark.parametrize("how", ["take", "skip"])
+def test_what_came_behind_is_not_copied_as_long_as_what_is_before_it_does(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or small pieces, each taken before the next comes, would cost the square of what is there."""
+    buffer = LineBuffer(100)
+    buffer.feed(b"abcdef")
+    buffer.feed(b"g")
+    monkeypatch.delattr(LineBuffer, "_join")
+    for _ in range(3):
+        getattr(buffer, how)(2)
+    assert buffer.raw() == (b"g", 0)

@@ -305,6 +305,8 @@ def refused(text: str, known: Any, *, lenient: bool = False) -> str:
 
 @pytest.mark.rfc("4954", "8")
 @pytest.mark.rfc("3461", "4.1")
+@pytest.mark.rfc("3461", "4.2")
+@pytest.mark.rfc("3461", "4.3")
 @pytest.mark.rfc("3461", "4.4")
 @pytest.mark.parametrize(
     ("keyword", "wrong"),

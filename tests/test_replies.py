@@ -119,6 +119,8 @@ def test_the_first_digit_says_what_became_of_the_command(code: int, kind: str) -
 
 def test_it_prints_for_people_without_harm_to_a_terminal() -> None:
     assert str(Reply(250, ["first", "last"])) == "250-first\n250 last"
+    assert str(Reply(250, ["first", "second", "last"])) == "250-first\n250-second\n250 last"
+    assert str(Reply(550, "\udc80\udcff")) == "550 \\x80\\xff"
     assert str(Reply(550, "gr\udcfc\udcdf \x1b[2J\t\x9b \u202e ü")) == "550 gr\\xfc\\xdf \\x1b[2J\\t\\x9b \\u202e ü"
 
 
@@ -379,3 +381,11 @@ def test_with_status_has_one_at_each_line_and_keeps_the_text(
     assert {Reply(code, line).enhanced for line in made.lines} == {made.enhanced}
     if reply.enhanced is not None:
         assert made.enhanced == reply.enhanced
+
+
+def test_a_short_reply_is_made_once_for_all_connections_and_a_long_one_is_not_kept() -> None:
+    short, long = b"250 ".ljust(64, b"x"), b"250 ".ljust(65, b"x")
+    parser, other = ReplyParser(Limits()), ReplyParser(Limits())
+    assert parser.feed_line(short) is other.feed_line(short) is not None
+    assert parser.feed_line(long) == other.feed_line(long)
+    assert parser.feed_line(long) is not other.feed_line(long)

@@ -17,19 +17,24 @@ from smtpproto.sasl import (
     ERROR_LENGTH,
     SERVER_MECHANISMS,
     AuthenticationRefused,
+    Authorize,
     Challenge,
     ClientExchange,
     Credentials,
+    FindCredential,
     FindPassword,
     Identity,
     LoginServer,
     MechanismError,
     PlainClient,
     PlainServer,
+    Question,
     SaslError,
     ServerExchange,
     ServerNotAuthentic,
     Verify,
+    VerifyAnonymous,
+    VerifyExternal,
     VerifyToken,
     error_of,
 )
@@ -147,6 +152,33 @@ def test_errors_say_with_what_a_server_refuses() -> None:
     copied = pickle.loads(pickle.dumps(later))
     assert type(copied) is AuthenticationRefused
     assert told(copied) == told(later)
+
+
+def test_questions_hold_what_is_asked_and_nothing_where_nothing_was_said() -> None:
+    def fields(question: Question) -> tuple[object, ...]:
+        return tuple(getattr(question, name) for name in question.__match_args__)
+
+    assert fields(Verify("tim", PASSWORD, "kurt")) == ("tim", PASSWORD, "kurt")
+    assert fields(Verify("tim", PASSWORD)) == ("tim", PASSWORD, "")
+    assert fields(FindCredential("tim", "SHA-256")) == ("tim", "SHA-256")
+    assert fields(FindPassword("tim")) == ("tim",)
+    assert fields(Authorize("tim", "kurt")) == ("tim", "kurt")
+    assert fields(VerifyToken(TOKEN, "kurt")) == (TOKEN, "kurt")
+    assert fields(VerifyToken(TOKEN)) == (TOKEN, "")
+    assert fields(VerifyExternal("kurt")) == ("kurt",)
+    assert fields(VerifyExternal()) == ("",)
+    assert fields(VerifyAnonymous("sirhc")) == ("sirhc",)
+    assert fields(VerifyAnonymous()) == ("",)
+
+
+def test_what_is_left_out_of_a_value_is_not_there() -> None:
+    nobody, tim = Credentials(), Identity("tim")
+    assert (nobody.username, nobody.password, nobody.authorization_id, nobody.token) == ("", None, "", None)
+    assert (tim.username, tim.authorization_id) == ("tim", "")
+    everything = Credentials("tim", PASSWORD, authorization_id="kurt", token=TOKEN)
+    fields = (everything.username, everything.password, everything.authorization_id, everything.token)
+    assert fields == ("tim", PASSWORD, "kurt", TOKEN)
+    assert (Challenge(None).data, Challenge(None).text) == (None, "")
 
 
 # --- what mechanisms are made of -------------------------------------------------------------------------------------

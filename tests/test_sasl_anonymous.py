@@ -146,6 +146,11 @@ def test_client_gives_its_message_twice_and_not_a_third_time() -> None:
     assert is_at_its_end(exchange, Challenge(b""))
 
 
+@pytest.mark.rfc("4505", "2")
+def test_client_says_nothing_unless_it_has_a_trace() -> None:
+    assert next(AnonymousClient().exchange()) == b""
+
+
 @given(said=st.lists(st.none() | challenges, max_size=4))
 def test_whatever_a_server_says_the_client_ends_by_itself(said: list[Challenge | None]) -> None:
     assert answered(AnonymousClient("sirhc").exchange(), said) in ([], [b"sirhc"])

@@ -196,6 +196,12 @@ def test_challenges_have_the_form_of_a_message_id_and_are_never_the_same(host_na
     assert len(seen) == 100
 
 
+def test_a_server_without_a_name_is_localhost() -> None:
+    challenge = next(CramMd5Server().exchange())
+    assert isinstance(challenge, Challenge)
+    assert (challenge.data or b"").endswith(b"@localhost>")
+
+
 @pytest.mark.parametrize("host_name", ["", "a b", "mx.example>", "<mx", "a@b", "mx.example\r\n", "müller.example"])
 def test_server_refuses_host_names_that_cannot_stand_in_a_challenge(host_name: str) -> None:
     with pytest.raises(LocalProtocolError, match="cannot stand in a challenge"):
@@ -285,6 +291,16 @@ def test_a_user_that_there_is_not_takes_the_way_of_a_wrong_password(
     assert all(type(refusal) is AuthenticationRefused for refusal in refusals)
     assert len({str(refusal) for refusal in refusals}) == 1
     assert [len(digest) for digest in compared] == [32, 32, 32]
+
+
+@pytest.mark.parametrize("answer", [None, False, ""])
+def test_a_user_that_there_is_not_is_refused_whatever_the_digest(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def equal(ours: bytes, theirs: bytes) -> bool:
+        return True
+
+    monkeypatch.setattr(cram_md5, "_is_equal", equal)
+    assert isinstance(served(CramMd5Server(), None, [RESPONSE], Answering(answer)), AuthenticationRefused)
+    assert served(CramMd5Server(), None, [RESPONSE], Answering(SECRET)) == Identity("tim")
 
 
 @pytest.mark.parametrize("answer", [True, b"secret", 1, object()])

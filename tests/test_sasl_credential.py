@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from smtpproto.errors import LocalProtocolError
 from smtpproto.grammar import strict_base64
 from smtpproto.sasl import ScramCredential
-from smtpproto.sasl.credential import DIGEST_SIZES, HASHES, MIN_ITERATIONS, MOST_ITERATIONS, same
+from smtpproto.sasl.credential import DIGEST_SIZES, HASHES, MIN_ITERATIONS, MOST_ITERATIONS, same, xor
 from tests.sasl_peers import assert_silent, assert_unshown, base64, preparable
 
 PASSWORD = "pass-Wörd 1"
@@ -113,6 +113,11 @@ def test_the_iterations_have_bounds(iterations: int) -> None:
         ScramCredential("SHA-1", SALT, iterations, bytes(20), bytes(20))
 
 
+@pytest.mark.parametrize("iterations", [MIN_ITERATIONS, MOST_ITERATIONS])
+def test_the_iterations_may_be_on_their_bounds(iterations: int) -> None:
+    assert ScramCredential("SHA-1", SALT, iterations, bytes(20), bytes(20)).iterations == iterations
+
+
 def test_there_must_be_a_salt_and_a_known_hash_function() -> None:
     with pytest.raises(LocalProtocolError, match="the salt is empty"):
         ScramCredential.derive(PASSWORD, salt=b"")
@@ -170,6 +175,14 @@ def test_base64_is_what_an_encoder_writes(text: str) -> None:
 @given(st.binary())
 def test_base64_is_read_back(octets: bytes) -> None:
     assert strict_base64(base64(octets)) == octets
+
+
+@pytest.mark.rfc("5802", "2.2")
+def test_octets_of_another_length_are_not_cut_short() -> None:
+    assert xor(b"\x0f\xf0", b"\xff\xff") == b"\xf0\x0f"
+    for left, right in ((b"a", b""), (b"a", b"ab")):
+        with pytest.raises(ValueError, match=r"zip\(\) argument 2"):
+            xor(left, right)
 
 
 @given(st.binary(), st.binary())

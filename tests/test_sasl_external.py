@@ -99,6 +99,11 @@ def test_client_gives_its_message_twice_and_not_a_third_time() -> None:
     assert is_at_its_end(exchange, Challenge(b""))
 
 
+@pytest.mark.rfc("4422", "A.1")
+def test_client_acts_as_itself_unless_told() -> None:
+    assert next(ExternalClient().exchange()) == b""
+
+
 @given(said=st.lists(st.none() | challenges, max_size=4))
 def test_whatever_a_server_says_the_client_ends_by_itself(said: list[Challenge | None]) -> None:
     assert answered(ExternalClient("fred").exchange(), said) in ([], [b"fred"])

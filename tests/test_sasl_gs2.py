@@ -33,6 +33,12 @@ def test_headers(message: bytes, header: Gs2Header, rest: str) -> None:
     assert f"{header}{rest}".encode() == message
 
 
+def test_a_header_says_nothing_unless_told() -> None:
+    header = Gs2Header()
+    assert (header.flag, header.binding, header.authorization_id) == ("n", "", "")
+    assert str(header) == "n,,"
+
+
 @pytest.mark.rfc("5802", "7")
 @pytest.mark.parametrize(
     "message",

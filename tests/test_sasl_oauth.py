@@ -371,6 +371,13 @@ def test_ports_that_are_none_are_refused(port: Any) -> None:
         OAuthBearerClient(TOKEN, port=port)
 
 
+@pytest.mark.rfc("7628", "3.1")
+@pytest.mark.parametrize("port", [1, 65535])
+def test_the_first_port_and_the_last_can_be_sent(port: int) -> None:
+    message = next(OAuthBearerClient("t", port=port).exchange())
+    assert message == f"n,,\x01port={port}\x01auth=Bearer t\x01\x01".encode()
+
+
 @pytest.mark.parametrize(
     ("credentials", "oauthbearer", "xoauth2"),
     [
@@ -529,6 +536,14 @@ def test_the_answer_is_the_name_of_the_user(
     assert_silent(error.value, TOKEN)
 
 
+def refusal_of(server: ServerMechanism) -> bytes | None:
+    exchange = server.exchange(next(MAKERS[server.name == "XOAUTH2"](TOKEN).exchange()))
+    next(exchange)
+    challenge = exchange.send(None)
+    assert isinstance(challenge, Challenge)
+    return challenge.data
+
+
 @pytest.mark.rfc("7628", "3.2.2")
 @pytest.mark.parametrize(
     ("server", "refusal"),
@@ -551,12 +566,17 @@ def test_the_answer_is_the_name_of_the_user(
     ],
 )
 def test_refusals_are_json(server: ServerMechanism, refusal: dict[str, str]) -> None:
-    make = MAKERS[server.name == "XOAUTH2"]
-    exchange = server.exchange(next(make(TOKEN).exchange()))
-    next(exchange)
-    challenge = exchange.send(None)
-    assert isinstance(challenge, Challenge)
-    assert json.loads(challenge.data or b"") == refusal
+    assert json.loads(refusal_of(server) or b"") == refusal
+
+
+@pytest.mark.rfc("7628", "3.2.2")
+def test_refusals_octet_by_octet() -> None:
+    assert refusal_of(OAuthBearerServer()) == b'{"status":"invalid_token"}'
+    assert refusal_of(OAuthBearerServer(scope="mail", openid_configuration="https://mx.example/")) == (
+        b'{"status":"invalid_token","scope":"mail","openid-configuration":"https://mx.example/"}'
+    )
+    assert refusal_of(XOAuth2Server()) == b'{"status":"401","schemes":"bearer"}'
+    assert refusal_of(XOAuth2Server(scope="mail")) == b'{"status":"401","schemes":"bearer","scope":"mail"}'
 
 
 @pytest.mark.parametrize("wrong", ['a"b', "a\\b", " a", "a ", "a  b", "a\nb", "é", "\ud800", "\0", b"mail"])

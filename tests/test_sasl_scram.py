@@ -311,6 +311,11 @@ def test_the_same_objects_serve_the_next_attempt(name: str) -> None:
                 converse(client, server, program(answer))
 
 
+@pytest.mark.rfc("4954", "4")
+def test_a_server_that_has_no_initial_response_asks_with_an_empty_challenge() -> None:
+    assert next(ScramServer().exchange()) == Challenge(b"")
+
+
 @pytest.mark.rfc("5802", "5.1")
 def test_nonces_are_new_in_each_exchange() -> None:
     client = ScramClient("tim", PASSWORD)
@@ -600,6 +605,12 @@ def test_iterations_that_make_no_sense(iterations: int) -> None:
         ScramClient("tim", PASSWORD, max_iterations=iterations)
     with pytest.raises(LocalProtocolError, match="at least 4096, and at most 2147483647"):
         ScramServer(iterations=iterations)
+
+
+@pytest.mark.parametrize("iterations", [4096, MOST_ITERATIONS])
+def test_iterations_on_their_bounds(iterations: int) -> None:
+    assert terms_of(ScramServer(iterations=iterations), "tim", None).endswith(f",i={iterations}")
+    assert ScramClient("tim", PASSWORD, max_iterations=iterations).error is None
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from smtpproto import (
     XClient,
     XForward,
 )
-from tests.driving import EVERYTHING, ehlo_reply, events
+from tests.driving import EVERYTHING, ehlo_reply, events, give, mailing_server
 
 Step = tuple[Command, int]
 
@@ -249,3 +249,14 @@ def test_the_last_chunk_ends_what_has_failed(code: int) -> None:
             answer(client, each)
             states.append(client.state)
         assert states == [State.FAILED, State.READY]
+
+
+@pytest.mark.rfc("2033", "4.3")
+@pytest.mark.parametrize("code", [452, 503, 554])
+def test_a_server_of_lmtp_answers_the_last_chunk_without_a_recipient_once(code: int) -> None:
+    """Our client does not send it; others do, behind recipients that are not answered yet."""
+    server = mailing_server(lmtp=True)
+    give(server, b"RCPT TO:<b@y.example>\r\n", 550)
+    give(server, b"BDAT 0 LAST\r\n", code)
+    assert server.waiting == 0
+    assert server.state is server.predicted is State.READY

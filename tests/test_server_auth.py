@@ -278,7 +278,7 @@ def test_questions_tell_what_answers_them(question: Question) -> None:
 @pytest.mark.rfc("4954", "4")
 @pytest.mark.parametrize(
     ("name", "prepared"),
-    [("I\u00adX", "IX"), ("user", "user"), ("\u00aa", "a"), ("\u2168", "IX"), ("bell\a", "bell\a")],
+    [("I\u00adX", "IX"), ("user", "user"), ("\u00aa", "a"), ("\u2168", "IX"), ("\u0221", "\u0221")],
 )
 def test_names_are_read_as_saslprep_leaves_them(name: str, prepared: str) -> None:
     auth = ServerAuth({prepared: PASSWORD}, authorize=lambda user, acting: pytest.fail(f"{user} is {acting}"))
@@ -288,6 +288,35 @@ def test_names_are_read_as_saslprep_leaves_them(name: str, prepared: str) -> Non
         assert auth.answer(Verify(username, PASSWORD, acting)) is True
         assert auth.answer(Authorize(username, acting)) is True
     assert as_looked_up(Identity(name, name)) == Identity(prepared, prepared)
+
+
+@pytest.mark.rfc("4013", "2")
+@pytest.mark.rfc("4954", "4")
+@pytest.mark.rfc("4616", "2")
+@pytest.mark.parametrize("refused", ["bell\a", "\ue000", "a\u05d0", "\u05d01", "\u2028", "\u00ad", "\u200d\u00ad"])
+@pytest.mark.parametrize("secret", [PASSWORD, KEPT])
+def test_a_name_that_saslprep_refuses_is_nobody(refused: str, secret: Any) -> None:
+    """Also where the program has it so; and of which nothing is left, too."""
+    asked: list[str] = []
+
+    def everybody(name: str) -> Any:
+        asked.append(name)
+        return secret
+
+    for credentials in ({refused: secret, "user": secret}, everybody):
+        auth = ServerAuth(credentials, tokens={TOKEN: "user", "other": refused}, authorize=lambda user, acting: True)
+        assert auth.answer(Verify(refused, PASSWORD)) is False
+        assert auth.answer(FindPassword(refused)) is None
+        assert auth.answer(FindCredential(refused, "SHA-256")) is None
+        for acting in (refused, "user"):
+            assert auth.answer(Verify(refused, PASSWORD, acting)) is False
+            assert auth.answer(Authorize(refused, acting)) is False
+        assert auth.answer(Verify("user", PASSWORD, refused)) is False
+        assert auth.answer(Authorize("user", refused)) is False
+        assert auth.answer(VerifyToken(TOKEN, refused)) is None
+        assert auth.answer(VerifyToken("other", refused)) is None
+        assert auth.answer(Verify("user", PASSWORD, "other")) is True
+    assert set(asked) == {"user"}
 
 
 def test_a_name_that_nobody_can_have_is_not_taken_for_another() -> None:

@@ -455,6 +455,7 @@ def test_421_in_the_middle_of_a_group_leaves_the_rest_unanswered() -> None:
 
 
 @pytest.mark.rfc("2033", "4.2")
+@pytest.mark.rfc("2033", "4.3")
 @pytest.mark.parametrize("end", [EndOfData(), Bdat(0, last=True)])
 @given(codes=st.lists(st.sampled_from([250, 450, 550]), min_size=1, max_size=6), refused=st.integers(0, 3))
 def test_lmtp_owes_a_reply_for_each_recipient(end: Command, codes: list[int], refused: int) -> None:

@@ -280,6 +280,7 @@ def test_the_dates_of_the_standard_library_are_taken(moment: datetime) -> None:
 NASTY = strategies.any_texts() | st.text(max_size=600) | st.text('()\\ \t\r\n;,<>[]"\u00fc\ud800x', max_size=600)
 
 
+@pytest.mark.rfc("6531", "3.7.3")
 @pytest.mark.rfc("5321", "4.4")
 @given(
     hello=NASTY | strategies.words() | strategies.domains(),

@@ -23,7 +23,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import IO, Final
 
-from smtpproto import Mail, Rcpt, Reply
+from smtpproto import LocalProtocolError, Mail, Mailbox, Rcpt, Reply
 from smtpproto.trace import protocol_name, received, return_path
 
 from .handler import Decision, Handler, Outcome, ServerSession
@@ -151,11 +151,16 @@ class Maildir(Handler):
 def folder_name(forward_path: str) -> str:
     """The name of the folder for a recipient: the address, with its domain in lower case.
 
-    What a name had better not have is written as in URLs, and so is a dot at its beginning.
+    All quoted forms of a local part are the same (RFC 5321 section 4.1.2), so it is the one without quotes.  What a
+    name had better not have is written as in URLs, and so is a dot at its beginning.
     """
     local_part, at, domain = forward_path.rpartition("@")
     if not at:
         local_part, domain = "", forward_path  # Postmaster, without a domain and in any case
+    elif local_part.startswith('"'):
+        with suppress(LocalProtocolError):
+            mailbox = Mailbox.parse(forward_path)
+            local_part, domain = mailbox.unquoted or mailbox.local_part, mailbox.domain
     return _unsafe.sub(_quoted, f"{local_part}{at}{domain.lower()}")
 
 

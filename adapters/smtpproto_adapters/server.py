@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _TOO_MANY: Final = Reply(421, "4.3.2 too many connections, try again later")
+_SMTP: Final = 25
 _METHODS: Final = tuple(name for name, each in vars(Handler).items() if inspect.isfunction(each) and name[0] != "_")
 
 
@@ -113,6 +114,8 @@ class ServerCore:
             raise LocalProtocolError("TLS needs a context with a certificate: give context=")
         if not needs_context and self.context is not None:
             raise LocalProtocolError("a context without TLS: give Service(starttls=True) or implicit_tls=True as well")
+        if self.service.lmtp and self.port == _SMTP:
+            raise LocalProtocolError("LMTP and port 25: it must not be there (RFC 2033 section 5), take another")
         if self.max_connections < 1:
             raise LocalProtocolError(f"max_connections is {self.max_connections}: it must be 1 or more")
         auth = self.service.auth

@@ -2,7 +2,7 @@
 
 In the pages the tables stand as directives: transitions, extensions, mechanisms, error-codes, limits, timeouts,
 conformance, conformance-summary, conformance-reasons, shown-by, fuzz-targets, mutation-score, mutation-rows,
-mutation-survivors.
+mutation-survivors, interoperation, interoperation-scenarios, interoperation-run.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import smtpproto.sasl
 import smtpproto.states
 from smtpproto.sasl.choice import ONLY_BY_NAME
 from tests.conformance import rules
+from tests.interop import results
+from tests.interop.table import KINDS
 from tests.mutation import outcome
 
 if TYPE_CHECKING:
@@ -276,6 +278,40 @@ class MutationSurvivors(FromCode):
         return table(("in", "change", "why it stays"), rows)
 
 
+class Interoperation(FromCode):
+    """Which real servers or clients were tried in what, as the last recorded run found; the kind is the argument."""
+
+    required_arguments = 1
+
+    def markdown(self) -> str:
+        [kind] = [each for each in KINDS if each.name == self.arguments[0]]
+        drawn = results.draw(kind, results.read())
+        notes = [f"{number}. {linked(text)}" for number, text in enumerate(drawn.notes, 1)]
+        return "\n".join([table(drawn.header, drawn.lines), "", *notes])
+
+
+class InteroperationScenarios(FromCode):
+    """What is done in each scenario, and the tests that do it; the kind is the argument."""
+
+    required_arguments = 1
+
+    def markdown(self) -> str:
+        [kind] = [each for each in KINDS if each.name == self.arguments[0]]
+        shown = results.read().tests
+        rows = (
+            (name, text, ", ".join(f"`{test}`" for test in shown.get((kind.name, name), ())))
+            for name, text in kind.scenarios.items()
+        )
+        return table(("scenario", "what is done", "by"), rows)
+
+
+class InteroperationRun(FromCode):
+    """When, and where, the tables were recorded."""
+
+    def markdown(self) -> str:
+        return f"Recorded on {results.read().when}."
+
+
 def write_reference(app: Sphinx) -> None:
     """A page for each module, so that none is forgotten; a page that has not changed is not touched."""
     GENERATED.mkdir(exist_ok=True)
@@ -305,6 +341,9 @@ def setup(app: Sphinx) -> ExtensionMetadata:
         "conformance-summary": ConformanceSummary,
         "conformance-reasons": Reasons,
         "shown-by": ShownBy,
+        "interoperation": Interoperation,
+        "interoperation-scenarios": InteroperationScenarios,
+        "interoperation-run": InteroperationRun,
         "fuzz-targets": FuzzTargets,
         "mutation-score": MutationScore,
         "mutation-rows": MutationRows,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import smtpproto.grammar as grammar
+from smtpproto.addresses import AddressLiteral, parse_domain
 from smtpproto.errors import LocalProtocolError
 from smtpproto.grammar import ascii_upper, octets, require, shown
 from smtpproto.limits import DOMAIN
@@ -77,14 +78,15 @@ class Lhlo(_Hello):
 
 
 def own_name(name: str) -> str:
-    """What this end calls itself: as `Ehlo` takes it, and in ASCII.  Raises LocalProtocolError.
+    """What this end calls itself: a domain or an address literal, and in ASCII.  Raises LocalProtocolError.
 
-    RFC 6531 section 3.7.1: nobody knows yet whether the peer takes UTF-8.
+    RFC 5321 section 4.1.1.1, section 4.1.2, which has no underscore; RFC 6531 section 3.7.1: nobody knows yet whether
+    the peer takes UTF-8.
     """
     domain = Ehlo(name).domain
     if not domain.isascii():
         raise LocalProtocolError(f"the name {shown(domain)} is not ASCII: write its A-labels (RFC 6531 section 3.7.1)")
-    return domain
+    return str(AddressLiteral.parse(domain)) if domain.startswith("[") else parse_domain(domain)
 
 
 class _Text(Command):

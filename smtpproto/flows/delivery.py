@@ -14,9 +14,10 @@ final dot of one message and the envelope of the next leave in one write, and th
 that dot as well.  With BDAT a message needs no wait at all: a few small ones are under way at a time.  What cannot be
 read again, or is large, waits for the answers to its recipients first, so that no content is sent in vain.
 
-A last chunk that comes without a recipient is refused, but does not end the transaction at every server (at Exim it
-goes on).  There the next RCPT would be one of the old sender's.  So RSET, which costs no round trip, goes out before
-the next MAIL, unless it is known by then that the transaction is over.
+Behind a last chunk that was refused nobody knows whether the transaction is over (RFC 3030 section 2): at Exim it goes
+on where there was no recipient, and the next RCPT would be one of the old sender's.  So RSET, which costs no round trip
+with PIPELINING, goes out before the next MAIL, unless it is known by then that the transaction is over; without
+PIPELINING that is always known.
 
 The fate of a message is decided by what was written and what was answered, never by what was hoped for: before the
 last octet of its content was given to the connection it was *not sent*, whatever breaks; from there on, until its
@@ -346,7 +347,11 @@ class Deliveries:
     def _leave_transaction(self) -> _Work[None]:
         """Where the last chunk may have left one open."""
         latest, self._latest = self._latest, None
-        if latest is not None and not latest.is_over:
+        if latest is None:
+            return
+        if "PIPELINING" not in self._connection.extensions:
+            yield from self._until(self._all_answered)
+        if not latest.is_over:
             yield from self._reset()
 
     def _reset(self) -> _Work[None]:

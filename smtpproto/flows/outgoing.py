@@ -11,7 +11,7 @@ from smtpproto.delivery import DeliveryResult, Fate, RecipientResult
 from smtpproto.envelope import Envelope
 from smtpproto.errors import LocalProtocolError
 from smtpproto.offer import objection
-from smtpproto.replies import Reply
+from smtpproto.replies import EnhancedStatus, Reply
 
 from .effects import Source
 
@@ -210,10 +210,16 @@ class Outgoing:
 
     @property
     def is_over(self) -> bool:
-        """The answer to its last chunk ends the transaction, or has: every server agrees."""
+        """It is known that its last chunk has ended the transaction, or that there was none.
+
+        Behind a chunk that was refused, be it the last, nobody knows (RFC 3030 section 2); but in LMTP, which answers
+        for each recipient, the last one ends it whatever is said.
+        """
         if self._mail is not None and not self._mail.is_positive:
             return True
-        return self.has_recipients and self._refusal is None and self.unanswered <= 1
+        if self._lmtp:
+            return self.has_recipients and self._refusal is None and self.unanswered <= 1
+        return bool(self._final) and self._final[-1].is_positive
 
     @property
     def has_recipients(self) -> bool:
@@ -256,8 +262,7 @@ class Outgoing:
         if self._mail is not None and not self._mail.is_positive:
             return _refused(self._mail)
         if reply is not None and not reply.is_positive:
-            # RFC 5321 section 4.5.3.1.10: 552 means what 452 does, too many recipients.
-            return (Fate.DEFERRED, reply) if reply.code == _TOO_MANY else _refused(reply)
+            return (Fate.DEFERRED, reply) if _means_too_many(reply) else _refused(reply)
         if self._refusal is not None:
             return _refused(self._refusal)
         final = self._final_reply(number)
@@ -276,7 +281,14 @@ class Outgoing:
         return self._final[nth] if nth < len(self._final) else None
 
 
-_TOO_MANY: Final = 552
+_TOO_LARGE: Final = (EnhancedStatus(5, 2, 3), EnhancedStatus(5, 3, 4))
+"""Message length exceeds administrative limit, message too big for system.  RFC 3463 sections 3.3 and 3.4."""
+
+
+def _means_too_many(reply: Reply) -> bool:
+    """552 to RCPT means what 452 does, too many recipients (RFC 5321 section 4.5.3.1.10); unless it says that the
+    message is too large for this one, which is final (RFC 1870 section 6.4)."""
+    return reply.code == 552 and reply.enhanced not in _TOO_LARGE
 
 
 def _refused(reply: Reply) -> tuple[Fate, Reply]:

@@ -229,10 +229,16 @@ class _Server:
 
     def _refusal(self, event: CommandReceived | BadCommand) -> Reply | None:
         """What the policy, or the program about the content before, has said already."""
-        refusal = self.session.refusal(event.command) if isinstance(event, CommandReceived) else None
+        refusal = None
+        if isinstance(event, CommandReceived):
+            refusal = self.session.refusal(event.command)
+            self.session.errors += refusal is not None
+        elif event.command is not None and not isinstance(event.command, UnknownCommand):
+            # Out of sequence, as what follows a MAIL that had this answer, or not offered yet: it gets the same.
+            refusal = self.session.missing(event.command)
         if refusal is not None:
-            self.session.errors += 1
-        elif isinstance(event.command, EndOfData | Bdat):
+            return refusal
+        if isinstance(event.command, EndOfData | Bdat):
             refusal, self.content_refusal = self.content_refusal, None
         return refusal
 

@@ -86,10 +86,11 @@ class ScramCredential(Value):
     def parse(text: str) -> ScramCredential:
         """Read it from its text.  Raises `LocalProtocolError`."""
         match = _STORED.fullmatch(text)
-        values = [strict_base64(part) for part in match.groups()[2:]] if match else []
-        if match is None or None in values:
+        parts = map(strict_base64, match.groups()[2:]) if match else ()
+        values = [part for part in parts if part]
+        if match is None or len(values) != 3:
             raise LocalProtocolError("that is no stored SCRAM credential: SCRAM-SHA-256$iterations:salt$key:key")
-        salt, stored_key, server_key = (value or b"" for value in values)
+        salt, stored_key, server_key = values
         return ScramCredential(match[1], salt, int(match[2]), stored_key, server_key)
 
     def encoded(self) -> str:

@@ -383,7 +383,6 @@ class _ServerError(Exception):
     """The server has sent ``e=`` where something else was due."""
 
     def __init__(self, word: str) -> None:
-        super().__init__(word)
         self.word = word
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from smtpproto.errors import LocalProtocolError
 from smtpproto.grammar import base64, strict_base64
 
-from .base import AuthenticationRefused, MechanismError, ServerAnswer, ServerStep, ask_client, checked_text
+from .base import AuthenticationRefused, MechanismError, ServerAnswer, ServerStep, ask_client
 from .credential import MIN_ITERATIONS, MOST_ITERATIONS, checked_hash
 from .prep import Prohibited, saslprep
 
@@ -46,9 +46,9 @@ def named(name: str) -> tuple[str, str, bool]:
 
 
 def prepared_name(what: str, name: str) -> str:
-    """A name of the program's, as it is sent.  RFC 5802 section 5.1; raises `LocalProtocolError`."""
+    """A name from `Credentials`, as it is sent.  RFC 5802 section 5.1; raises `LocalProtocolError`."""
     try:
-        prepared = saslprep(checked_text(what, name), stored=False)
+        prepared = saslprep(name, stored=False)
     except Prohibited as error:
         raise LocalProtocolError(f"{what} cannot be used with SCRAM: {error} (RFC 4013)") from None
     if not prepared:

@@ -60,7 +60,7 @@ class MailboxesWithoutAuth(Mailboxes):
 
 
 async def serve(settings: dict[str, Any]) -> None:
-    """Listen on four ports, tell which, and stay until SIGTERM."""
+    """Listen on five ports, tell which, and stay until SIGTERM."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -83,6 +83,9 @@ async def serve(settings: dict[str, Any]) -> None:
     def large() -> SMTP:
         return smtp(open_handler, auth_exclude_mechanism=["PLAIN", "LOGIN"], data_size_limit=settings["large_size"])
 
+    def idle() -> SMTP:
+        return smtp(open_handler, auth_exclude_mechanism=["PLAIN", "LOGIN"], timeout=settings["idle_seconds"])
+
     def submission() -> SMTP:
         return smtp(login_handler, tls_context=context, require_starttls=True, authenticator=authenticate)
 
@@ -95,6 +98,7 @@ async def serve(settings: dict[str, Any]) -> None:
         "submission": await loop.create_server(submission, settings["host"], 0),
         "smtps": await loop.create_server(smtps, settings["host"], 0, ssl=context),
         "large": await loop.create_server(large, settings["host"], 0),
+        "idle": await loop.create_server(idle, settings["host"], 0),
     }
     ports = {role: server.sockets[0].getsockname()[1] for role, server in servers.items()}
     announce(Path(settings["ready"]), json.dumps(ports))

@@ -1,12 +1,13 @@
 """The real servers as fixtures.
 
-`postfix` and `aiosmtpd` are SMTP servers in every respect, and `server` is each of the two in turn; `cyrus` is a
-Postfix that authenticates in another way; `dovecot` takes mail by LMTP, and hands on what is submitted to it; `sink`
-and `lmtp_sink` take everything and write it down.
+`postfix`, `exim`, `aiosmtpd` and `nodemailer` are SMTP servers in every respect, and `server` is each of them in turn;
+the last speaks LMTP, too; `cyrus` is a Postfix that authenticates in another way; `dovecot` takes mail by LMTP, and
+hands on what is submitted to it; `sink` and `lmtp_sink` take everything and write it down.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,12 @@ import pytest
 
 from tests.interop.cyrus import running_postfix_with_cyrus
 from tests.interop.dovecot import running_dovecot_mail
+from tests.interop.exim import running_exim
+from tests.interop.nodemailer import running_nodemailer
 from tests.interop.postfix import running_postfix
 from tests.interop.python_server import running_aiosmtpd
+from tests.interop.recorder import Recorder
+from tests.interop.routes import ROUTES, Route
 from tests.interop.servers import write_certificates
 from tests.interop.smtp_sink import running_smtp_sink
 
@@ -23,8 +28,22 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from tests.interop.dovecot import RunningDovecot
+    from tests.interop.nodemailer import RunningNodemailer
     from tests.interop.servers import Certificates, RunningServer
     from tests.interop.smtp_sink import RunningSink
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("interoperation")
+    group.addoption(
+        "--interop-table", type=Path, metavar="FILE", help="write down which real servers and clients did what"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    file: Path | None = config.getoption("interop_table", None)
+    if file is not None:
+        config.pluginmanager.register(Recorder(file), "interop-table")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -51,9 +70,23 @@ def cyrus() -> Generator[RunningServer]:
 
 
 @pytest.fixture(scope="session")
+def exim() -> Generator[RunningServer]:
+    """Exim, once for all tests."""
+    with running_exim() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def aiosmtpd() -> Generator[RunningServer]:
     """aiosmtpd, once for all tests."""
     with running_aiosmtpd() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nodemailer() -> Generator[RunningNodemailer]:
+    """smtp-server of nodemailer, once for all tests."""
+    with running_nodemailer() as server:
         yield server
 
 
@@ -84,8 +117,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return write_certificates(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture(params=["postfix", "aiosmtpd"])
+@pytest.fixture(params=["postfix", "exim", "aiosmtpd", "nodemailer"])
 def server(request: pytest.FixtureRequest) -> RunningServer:
     """Each of the real servers; a test that takes it runs against all of them."""
     found: RunningServer = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(params=list(ROUTES))
+def route(request: pytest.FixtureRequest) -> Route:
+    """Each of the ways to the real servers' mailboxes, or the one that is named."""
+    return replace(ROUTES[request.param](request), name=request.param)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-import hmac
-import json
 import os
 import secrets
 import sys
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,6 +28,7 @@ from tests.interop.servers import (
     server_missing,
     write_certificates,
 )
+from tests.interop.tokens import web_token
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -166,17 +164,7 @@ class RunningDovecot(MailServer):
 
         ``expires_in``: seconds; ``padding``: octets by which it is longer than it need be.
         """
-        now = time.time()
-        claims = {
-            "sub": login,
-            "scope": "mail",
-            "iat": int(now) - 60,
-            "exp": int(now + expires_in),
-            "jti": "x" * padding,
-        }
-        signed = f"{base64url_json({'alg': 'HS256', 'typ': 'JWT'})}.{base64url_json(claims)}"
-        signature = hmac.digest(self.token_key, signed.encode(), "sha256")
-        return f"{signed}.{base64url(signature)}"
+        return web_token(self.token_key, login, expires_in=expires_in, padding=padding)
 
 
 @contextmanager
@@ -244,15 +232,6 @@ def running_dovecot_mail(relay: int) -> Generator[RunningDovecot]:
             client_certificate=certificates.client,
             token_key=token_key,
         )
-
-
-def base64url(octets: bytes) -> str:
-    """RFC 7515 appendix C."""
-    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
-
-
-def base64url_json(value: object) -> str:
-    return base64url(json.dumps(value).encode())
 
 
 def write_token_key(file: Path, key: bytes) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tests.interop.servers import (
     DOMAIN,
+    IDLE_SECONDS,
     LARGE_SIZE,
     MAILBOXES,
     SIZE,
@@ -134,6 +135,8 @@ MASTER_CF = """\
 127.0.0.1:{ports.smtps} inet n - n - - smtpd
   -o message_size_limit={size} -o smtpd_tls_wrappermode=yes -o smtpd_sasl_auth_enable=yes
 127.0.0.1:{ports.large} inet n - n - - smtpd
+127.0.0.1:{ports.idle} inet n - n - - smtpd
+  -o message_size_limit={size} -o smtpd_timeout={idle}s
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 pickup unix n - n 60 1 pickup
@@ -151,6 +154,7 @@ error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
 virtual unix - n n - - virtual
+smtp unix - - n - - smtp
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
@@ -233,9 +237,9 @@ def running_master(
     (conf / "mailboxes").write_text(mailboxes, encoding="utf-8")
     main_cf = MAIN_CF.format(folder=folder, token=token, domain=DOMAIN, large_size=LARGE_SIZE, sasl=sasl)
     (conf / "main.cf").write_text(main_cf)
-    with held_ports(4) as (plain, submission, smtps, large):
-        ports = Ports(plain=plain, submission=submission, smtps=smtps, large=large)
-        (conf / "master.cf").write_text(MASTER_CF.format(ports=ports, size=SIZE))
+    with held_ports(5) as (plain, submission, smtps, large, idle):
+        ports = Ports(plain=plain, submission=submission, smtps=smtps, large=large, idle=idle)
+        (conf / "master.cf").write_text(MASTER_CF.format(ports=ports, size=SIZE, idle=IDLE_SECONDS))
         with running(Daemon([postfix, "-c", str(conf), "start-fg"], printed)) as daemon:
             daemon.wait_until(lambda: greets_with(plain, token.encode()), log, printed)
             yield RunningServer(

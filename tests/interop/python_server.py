@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tests.interop.servers import (
     DOMAIN,
     HOST,
+    IDLE_SECONDS,
     LARGE_SIZE,
     MAILBOXES,
     SIZE,
@@ -55,6 +56,7 @@ def running_aiosmtpd() -> Generator[RunningServer]:
                     "mailboxes": MAILBOXES,
                     "size": SIZE,
                     "large_size": LARGE_SIZE,
+                    "idle_seconds": IDLE_SECONDS,
                     "mail_folder": str(folder / "mail"),
                     "ready": str(ready),
                 }

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import smtplib
 import ssl
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
+from tests.interop import nodemailer
 from tests.interop.letters import HELLO, SENDER
 from tests.interop.servers import USER, find_program
 
@@ -65,6 +69,8 @@ class Call(NamedTuple):
 
     command: tuple[str, ...]
     stdin: Path = Path(os.devnull)
+    seconds: float = 60
+    """That it may take."""
 
     def attempt(self) -> tuple[int, str]:
         """Run it: its exit status, and what it says."""
@@ -72,7 +78,7 @@ class Call(NamedTuple):
         environment = {**os.environ, "LC_ALL": "C.UTF-8"}
         with self.stdin.open("rb") as given:
             done = subprocess.run(
-                self.command, stdin=given, capture_output=True, timeout=60, check=False, env=environment
+                self.command, stdin=given, capture_output=True, timeout=self.seconds, check=False, env=environment
             )
         return done.returncode, (done.stdout + done.stderr).decode(errors="backslashreplace")
 
@@ -192,13 +198,72 @@ def smtplib_client(target: Target) -> None:
         assert client.sendmail(SENDER, RECIPIENTS, target.file.read_bytes(), ["BODY=8BITMIME"]) == {}
 
 
+class SmtplibAttempt(NamedTuple):
+    """As `Call`, in our own process."""
+
+    target: Target
+
+    def attempt(self) -> tuple[int, str]:
+        try:
+            smtplib_client(self.target)
+        except smtplib.SMTPException as error:
+            return 1, str(error)
+        return 0, ""
+
+
 def aiosmtplib_client(target: Target) -> Call:
-    settings = target.file.with_name("settings.json")
+    # Some come at the same time.
+    handle, settings = tempfile.mkstemp(dir=target.file.parent)
     where = {"host": target.host, "port": target.port, "ca": str(target.ca), "mode": target.mode, "hello": HELLO}
     what = {"sender": SENDER, "recipients": RECIPIENTS, "file": str(target.text)}
     who = {"login": target.login.user, "password": target.login.secret}
-    settings.write_text(json.dumps({**where, **what, **who}), encoding="utf-8")
-    return Call((sys.executable, "-I", str(Path(__file__).with_name("aiosmtplib_client.py")), str(settings)))
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump({**where, **what, **who}, file)
+    return Call((sys.executable, "-I", str(Path(__file__).with_name("aiosmtplib_client.py")), settings))
+
+
+def nodemailer_client(target: Target, **options: Any) -> Call:
+    """``options``: more of what its script is to be told."""
+    node = nodemailer.find_node()
+    login = target.login
+    who = {"user": login.user, "secret": login.secret, "mechanism": login.mechanism}
+    where = {"host": target.host, "port": target.port, "ca": str(target.ca), "mode": target.mode, "hello": HELLO}
+    what = {"sender": SENDER, "recipients": RECIPIENTS, "file": str(target.text)}
+    # Some come at the same time.
+    handle, name = tempfile.mkstemp(dir=target.file.parent)
+    with os.fdopen(handle, "w", encoding="utf-8") as settings:
+        json.dump({"modules": str(node.modules), **where, **what, "login": who, **options}, settings)
+    return Call((node.program, str(nodemailer.SCRIPTS / "client.mjs"), name))
+
+
+def s_nail(target: Target) -> Call:
+    """It sends on what lies in a maildir, as it is; what it writes itself it would put into a form of its own."""
+    folder = Path(tempfile.mkdtemp(dir=target.file.parent))
+    for name in ("cur", "new", "tmp"):
+        (folder / name).mkdir()
+    shutil.copy(target.text, folder / "cur" / "1:2,S")
+    # It looks for the host in the certificate among the names only, not among the addresses.
+    url, settings = f"smtp://localhost:{target.port}", ["smtp-auth=none"]
+    if target.secured:
+        login = target.login
+        scheme = {"starttls": "smtp", "implicit": "smtps"}[target.mode]
+        url = f"{scheme}://{quote(login.user, '')}:{quote(login.secret, '')}@localhost:{target.port}"
+        settings = [f"tls-ca-file={target.ca}", "tls-ca-no-defaults", "tls-verify=strict"]
+        if target.mode == "starttls":
+            settings += ["smtp-use-starttls"]
+        if login.mechanism is not None:
+            # It gives the one the name of the other.
+            settings += ["smtp-auth=" + {"XOAUTH2": "oauthbearer"}.get(login.mechanism, login.mechanism.lower())]
+        if login.certificate is not None:
+            settings += [f"tls-config-pairs=Certificate={login.certificate},PrivateKey={login.certificate}"]
+    settings += [f"mta={url}", f"hostname={HELLO}", f"from={SENDER}", "sendwait", "errexit"]
+    everyone = " ".join(RECIPIENTS)
+    return Call(
+        (
+            *(find_program("s-nail", "s-nail"), "-:/", "-R", "-Sv15-compat", *(f"-S{each}" for each in settings)),
+            *("-Y", f"alias everyone {everyone}\nResend 1 everyone\nxit", "-f", str(folder)),
+        )
+    )
 
 
 def with_server(backend: Backend, handler: Handler, work: Callable[[AnyServer], None], **options: Any) -> None:

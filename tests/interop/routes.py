@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tests.adapters.backends import AnyClient, Backend
     from tests.interop.dovecot import RunningDovecot
+    from tests.interop.nodemailer import RunningNodemailer
     from tests.interop.servers import RunningServer
     from tests.interop.smtp_sink import RunningSink
 
@@ -41,6 +42,10 @@ class Route:
     """Whether it refuses the recipients that nobody knows; smtp-sink does not."""
     longest_line: int = 2000
     """Octets in a line of content, less its CRLF, that it surely takes."""
+    behind_head: bytes = b""
+    """What it puts behind a header that has no end."""
+    name: str = ""
+    """That of the row in the table of what was tried."""
 
     def client(self, backend: Backend, **options: Any) -> AnyClient:
         """A client that is to be connected yet."""
@@ -52,6 +57,14 @@ def postfix(request: pytest.FixtureRequest) -> Route:
     server: RunningServer = request.getfixturevalue("postfix")
     connect = {"host": server.host, "port": server.ports.large, "context": server.client_context()}
     return Route(connect={**connect, "security": Security.OPPORTUNISTIC}, mailboxes=server)
+
+
+def exim(request: pytest.FixtureRequest) -> Route:
+    """Over TLS, which is there for who asks."""
+    server: RunningServer = request.getfixturevalue("exim")
+    connect = {"host": server.host, "port": server.ports.large, "context": server.client_context()}
+    connect = {**connect, "security": Security.OPPORTUNISTIC}
+    return Route(connect=connect, mailboxes=server, behind_head=b"\r\n")
 
 
 def aiosmtpd(request: pytest.FixtureRequest) -> Route:
@@ -83,6 +96,20 @@ def dovecot_submission(request: pytest.FixtureRequest) -> Route:
     return Route(connect={**connect, **login, "security": Security.REQUIRED}, mailboxes=behind)
 
 
+def nodemailer(request: pytest.FixtureRequest) -> Route:
+    """Over TLS, which is there for who asks."""
+    server: RunningNodemailer = request.getfixturevalue("nodemailer")
+    connect = {"host": server.host, "port": server.ports.large, "context": server.client_context()}
+    return Route(connect={**connect, "security": Security.OPPORTUNISTIC}, mailboxes=server)
+
+
+def nodemailer_lmtp(request: pytest.FixtureRequest) -> Route:
+    """LMTP with TLS from the first octet."""
+    server: RunningNodemailer = request.getfixturevalue("nodemailer")
+    connect = {"host": server.host, "port": server.lmtps, "lmtp": True, "context": server.client_context()}
+    return Route(connect={**connect, "security": Security.IMPLICIT}, mailboxes=server)
+
+
 def smtp_sink(request: pytest.FixtureRequest) -> Route:
     """smtp-sink, in plaintext."""
     server: RunningSink = request.getfixturevalue("sink")
@@ -98,10 +125,13 @@ def smtp_sink_lmtp(request: pytest.FixtureRequest) -> Route:
 
 ROUTES: Mapping[str, Callable[[pytest.FixtureRequest], Route]] = {
     "postfix": postfix,
+    "exim": exim,
     "aiosmtpd": aiosmtpd,
     "dovecot-lmtp": dovecot_lmtp,
     "dovecot-unix": dovecot_unix,
     "dovecot-submission": dovecot_submission,
+    "nodemailer": nodemailer,
+    "nodemailer-lmtp": nodemailer_lmtp,
     "smtp-sink": smtp_sink,
     "smtp-sink-lmtp": smtp_sink_lmtp,
 }

@@ -39,6 +39,9 @@ START_SECONDS = 20.0
 GRACE_SECONDS = 5.0
 """How long a server may take to listen, and to end before it is killed."""
 
+IDLE_SECONDS = 1
+"""How long a server waits for the next command at its `idle` port."""
+
 LONGEST_SOCKET_PATH = 100
 """Octets; the kernel takes 108 (unix(7)), less some room for what the servers append."""
 
@@ -71,6 +74,8 @@ class Ports:
     """TLS from the first octet, then authentication is offered."""
     large: int
     """As `plain`, for messages of up to `LARGE_SIZE` octets; all the others take `SIZE`."""
+    idle: int = 0
+    """As `plain`, but it leaves whoever says nothing for `IDLE_SECONDS`; 0: there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

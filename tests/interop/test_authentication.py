@@ -21,21 +21,32 @@ from smtpproto import (
     Stage,
 )
 from tests.adapters.backends import BACKENDS, Backend, nothing_left
+from tests.interop import cyrus, dovecot, exim, nodemailer, postfix
+from tests.interop.dovecot import RunningDovecot
+from tests.interop.nodemailer import RunningNodemailer
 from tests.interop.servers import DOMAIN, UNI, USER
+from tests.interop.table import MECHANISMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Mapping
+    from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 
     from smtpproto import Command, Event, Reply
     from tests.adapters.backends import AnyClient
-    from tests.interop.dovecot import RunningDovecot
     from tests.interop.servers import MailServer, RunningServer
 
-SERVERS = ("postfix", "cyrus", "dovecot")
 PASSWORD_MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512")
 """Those of ours for passwords; Cyrus has them all, Dovecot all but the last."""
 TOKEN_MECHANISMS = {"OAUTHBEARER": "invalid_token", "XOAUTH2": "401"}
 """Each with what it calls a token that is not good."""
+
+OFFERED = {
+    "postfix": postfix.MECHANISMS,
+    "exim": exim.MECHANISMS,
+    "cyrus": cyrus.MECHANISMS,
+    "dovecot": dovecot.MECHANISMS,
+    "nodemailer": nodemailer.MECHANISMS,
+}
+"""What AUTH offers at each of the doors."""
 
 WRONG = "another-Pass1"
 ALMOST = UNI.password.replace("ö", "o")
@@ -53,10 +64,26 @@ class Door:
         """Those for passwords that both sides have."""
         return tuple(each for each in PASSWORD_MECHANISMS if each in self.server.mechanisms)
 
+    def token(self, login: str, **options: Any) -> str:
+        """As those servers have it that know tokens."""
+        assert isinstance(self.server, RunningDovecot | RunningNodemailer)
+        return self.server.token(login, **options)
+
     def client(self, backend: Backend, **options: Any) -> AnyClient:
         """A client that is to be connected yet."""
         given = {"host": self.server.host, "port": self.port, "security": Security.IMPLICIT, "timeout": 20}
         return backend.client(**{**given, "context": self.server.client_context(), **options})
+
+
+def doors(*names: str, shows: Iterable[str] = ()) -> pytest.MarkDecorator:
+    """These doors; ``shows``: scenarios of the table, of which the mechanisms count where they are offered."""
+    wanted = tuple(shows)
+    params: list[Any] = []
+    for name in names:
+        row = {"dovecot": "dovecot-submission"}.get(name, name)
+        shown = [each for each in wanted if each in OFFERED[name] or each not in MECHANISMS]
+        params.append(pytest.param(name, marks=[pytest.mark.scenario(*shown, server=row)] if shown else []))
+    return pytest.mark.parametrize("door", params, indirect=True)
 
 
 @pytest.fixture
@@ -115,7 +142,7 @@ def at_once(backend: Backend, scenarios: Mapping[str, Scenario]) -> None:
 
 
 @pytest.mark.rfc("4954", "4")
-@pytest.mark.parametrize("door", SERVERS, indirect=True)
+@doors(*OFFERED, shows=(*PASSWORD_MECHANISMS, "wrong password", "implicit TLS"))
 def test_passwords(backend: Backend, door: Door) -> None:
     """A wrong one is refused, and the right one is taken after it, in the same session."""
 
@@ -130,7 +157,7 @@ def test_passwords(backend: Backend, door: Door) -> None:
     at_once(backend, {mechanism: partial(scenario, mechanism) for mechanism in door.mechanisms})
 
 
-@pytest.mark.parametrize("door", SERVERS, indirect=True)
+@doors(*OFFERED)
 def test_password_that_is_not_ascii(backend: Backend, door: Door) -> None:
     """It is taken within connecting; nearly the same is not."""
 
@@ -155,7 +182,7 @@ def test_password_that_is_not_ascii(backend: Backend, door: Door) -> None:
     at_once(backend, {**scenarios, **almost})
 
 
-@pytest.mark.parametrize("door", SERVERS, indirect=True)
+@doors(*OFFERED)
 def test_unknown_user(backend: Backend, door: Door) -> None:
     """Nothing tells it from a wrong password."""
 
@@ -167,7 +194,7 @@ def test_unknown_user(backend: Backend, door: Door) -> None:
 
 
 @pytest.mark.rfc("4954", "4")
-@pytest.mark.parametrize("door", SERVERS, indirect=True)
+@doors(*OFFERED)
 def test_without_initial_response(backend: Backend, door: Door) -> None:
     """The server asks for it by an empty challenge, and gets it."""
 
@@ -184,7 +211,12 @@ def test_without_initial_response(backend: Backend, door: Door) -> None:
 
 @pytest.mark.parametrize(
     ("door", "expected"),
-    [("postfix", "SCRAM-SHA-256"), ("cyrus", "SCRAM-SHA-512"), ("dovecot", "SCRAM-SHA-256")],
+    [
+        ("postfix", "SCRAM-SHA-256"),
+        ("cyrus", "SCRAM-SHA-512"),
+        ("exim", "SCRAM-SHA-256"),
+        ("dovecot", "SCRAM-SHA-256"),
+    ],
     indirect=["door"],
 )
 def test_the_strongest_is_chosen(backend: Backend, door: Door, expected: str) -> None:
@@ -208,7 +240,7 @@ def test_the_strongest_is_chosen(backend: Backend, door: Door, expected: str) ->
 @pytest.mark.parametrize(
     ("trace", "initial_response"), [("", False), ("someone@elsewhere.test", True), ("sirhc", True)]
 )
-@pytest.mark.parametrize("door", ["cyrus"], indirect=True)
+@doors("cyrus", shows=["ANONYMOUS"])
 def test_anonymous(backend: Backend, door: Door, trace: str, initial_response: bool) -> None:
     """Of an initial response that is empty (``=``) Postfix with Cyrus says that a step is missing, and refuses."""
 
@@ -223,7 +255,7 @@ def test_anonymous(backend: Backend, door: Door, trace: str, initial_response: b
 
 @pytest.mark.rfc("4422", "A")
 @pytest.mark.parametrize("authorization_id", ["", USER.login])
-@pytest.mark.parametrize("door", ["dovecot"], indirect=True)
+@doors("dovecot", shows=["EXTERNAL"])
 def test_external(backend: Backend, door: Door, dovecot: RunningDovecot, authorization_id: str) -> None:
     """The certificate says who the client is."""
     context = dovecot.client_context()
@@ -253,13 +285,13 @@ def test_external_is_not_for_another_nor_without_certificate(
 
 
 @pytest.mark.rfc("7628", "3.1")
-@pytest.mark.parametrize("door", ["dovecot"], indirect=True)
-def test_tokens(backend: Backend, door: Door, dovecot: RunningDovecot) -> None:
+@doors("dovecot", "nodemailer", shows=TOKEN_MECHANISMS)
+def test_tokens(backend: Backend, door: Door) -> None:
     """One that has expired is refused, and the server says why; the next one is asked for, and taken."""
 
     async def scenario(mechanism: str, status: str) -> None:
         events: list[Event] = []
-        tokens = [dovecot.token(USER.login), dovecot.token(USER.login, expires_in=-600)]
+        tokens = [door.token(USER.login), door.token(USER.login, expires_in=-600)]
         options = {"mechanisms": [mechanism], "username": USER.login, "token": tokens.pop}
         async with door.client(backend, on_event=events.append, **options) as client:
             failed = await refused(client)
@@ -270,26 +302,29 @@ def test_tokens(backend: Backend, door: Door, dovecot: RunningDovecot) -> None:
         assert event.error in str(failed)
         said = json.loads(event.error)
         assert said["status"] == status
-        assert said["openid-configuration"].startswith("https://")
+        if door.server.name == "dovecot":
+            assert said["openid-configuration"].startswith("https://")
 
     async def of_another(mechanism: str) -> None:
         async with door.client(backend, mechanisms=[mechanism]) as client:
-            await refused(client, UNI.login, token=dovecot.token(USER.login))
+            await refused(client, UNI.login, token=door.token(USER.login))
 
-    scenarios = {mechanism: partial(scenario, mechanism, status) for mechanism, status in TOKEN_MECHANISMS.items()}
-    foreign = {f"{mechanism} with another's": partial(of_another, mechanism) for mechanism in TOKEN_MECHANISMS}
+    shared = {each: status for each, status in TOKEN_MECHANISMS.items() if each in door.server.mechanisms}
+    scenarios = {mechanism: partial(scenario, mechanism, status) for mechanism, status in shared.items()}
+    foreign = {f"{mechanism} with another's": partial(of_another, mechanism) for mechanism in shared}
     at_once(backend, {**scenarios, **foreign})
 
 
 @pytest.mark.rfc("4954", "4")
-@pytest.mark.parametrize("mechanism", TOKEN_MECHANISMS)
-@pytest.mark.parametrize("door", ["dovecot"], indirect=True)
-def test_token_that_is_too_long_for_the_command(
-    backend: Backend, door: Door, dovecot: RunningDovecot, mechanism: str
-) -> None:
+@pytest.mark.parametrize(
+    ("door", "mechanism"),
+    [("dovecot", "OAUTHBEARER"), ("dovecot", "XOAUTH2"), ("nodemailer", "XOAUTH2")],
+    indirect=["door"],
+)
+def test_token_that_is_too_long_for_the_command(backend: Backend, door: Door, mechanism: str) -> None:
     """It is sent as the answer to an empty challenge."""
     sent: list[Command | Reply] = []
-    token = dovecot.token(USER.login, padding=2000)
+    token = door.token(USER.login, padding=2000)
 
     async def scenario() -> None:
         async with door.client(backend, on_send=sent.append, mechanisms=[mechanism]) as client:

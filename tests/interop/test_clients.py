@@ -50,6 +50,7 @@ def credentials(server: RunningServer) -> dict[str, Any]:
     return {"username": server.user.login, "password": server.user.password}
 
 
+@pytest.mark.scenario("STARTTLS")
 @pytest.mark.rfc("3207", "4")
 def test_order_of_events(backend: Backend, server: RunningServer) -> None:
     events: list[Event] = []
@@ -74,8 +75,9 @@ def test_order_of_events(backend: Backend, server: RunningServer) -> None:
     assert needed.why is AuthReason.CREDENTIALS_GIVEN
 
 
+@pytest.mark.scenario("wrong password")
 @pytest.mark.rfc("4954", "4")
-@pytest.mark.parametrize("mechanism", COMMON)
+@pytest.mark.parametrize("mechanism", [pytest.param(each, marks=pytest.mark.scenario(each)) for each in COMMON])
 @pytest.mark.parametrize("role", ["submission", "smtps"])
 def test_passwords(backend: Backend, server: RunningServer, role: str, mechanism: str) -> None:
     """A wrong one is refused, and the right one is taken after it, in the same session."""
@@ -121,6 +123,7 @@ def test_authenticating_within_connecting(backend: Backend, server: RunningServe
     backend.run(scenario)
 
 
+@pytest.mark.scenario("implicit TLS")
 @pytest.mark.rfc("8314", "3.3")
 def test_implicit_tls(backend: Backend, server: RunningServer) -> None:
     async def scenario() -> None:
@@ -135,6 +138,7 @@ def test_implicit_tls(backend: Backend, server: RunningServer) -> None:
     backend.run(scenario)
 
 
+@pytest.mark.scenario("STARTTLS")
 def test_mail_exchanger(backend: Backend, server: RunningServer) -> None:
     """Port 25: STARTTLS because it is offered, no authentication."""
 

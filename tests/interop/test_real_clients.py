@@ -18,6 +18,8 @@ from tests.interop.real_clients import (
     aiosmtplib_client,
     curl,
     msmtp,
+    nodemailer_client,
+    s_nail,
     smtplib_client,
     swaks,
     swaks_pipelining,
@@ -47,10 +49,27 @@ CLIENTS: dict[str, tuple[Callable[[Target], None], tuple[str, ...]]] = {
     "curl": (running(curl), ("plain", "starttls", "implicit")),
     "smtplib": (smtplib_client, ("plain", "starttls", "implicit")),
     "aiosmtplib": (running(aiosmtplib_client), ("plain", "starttls", "implicit")),
+    "nodemailer": (running(nodemailer_client), ("plain", "starttls", "implicit", "lmtp")),
+    "s-nail": (running(s_nail), ("plain", "starttls", "implicit")),
 }
 """Each client, with the ways in which it can come."""
 
-WAYS = [pytest.param(client, mode, id=f"{name}-{mode}") for name, (client, modes) in CLIENTS.items() for mode in modes]
+SCENARIOS = {"plain": "plain", "starttls": "STARTTLS", "implicit": "implicit TLS", "lmtp": "LMTP"}
+"""What a way is called in the table."""
+
+
+def shows(name: str, mode: str) -> pytest.MarkDecorator:
+    client = name.removesuffix("-pipelining")
+    # These two group their commands unasked, wherever it is offered.
+    pipelined = ["pipelined"] if client != name or name in ("msmtp", "nodemailer") else []
+    return pytest.mark.scenario(SCENARIOS[mode], *pipelined, client=client)
+
+
+WAYS = [
+    pytest.param(client, mode, id=f"{name}-{mode}", marks=shows(name, mode))
+    for name, (client, modes) in CLIENTS.items()
+    for mode in modes
+]
 
 
 @pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
@@ -130,9 +149,9 @@ class Load(NamedTuple):
 
 
 LOADS = {
-    "reused": Load(20, 1000, 2000, ("-d",), lmtp=False),
+    "reused": Load(50, 1000, 2000, ("-d",), lmtp=False),
     "one-each": Load(20, 200, 2000, (), lmtp=False),
-    "lmtp": Load(20, 300, 2000, ("-d", "-L", "-r", "3"), lmtp=True),
+    "lmtp": Load(50, 1000, 2000, ("-d", "-L", "-r", "3"), lmtp=True),
     "large": Load(4, 20, 1_000_000, ("-d",), lmtp=False),
 }
 
@@ -142,7 +161,19 @@ def smtp_source(*options: str) -> Call:
     return Call((program, "-M", HELLO, "-f", SENDER, "-t", "user@example.test", *options))
 
 
-@pytest.mark.parametrize("load", LOADS.values(), ids=LOADS)
+@pytest.mark.parametrize(
+    "load",
+    [
+        pytest.param(
+            load,
+            id=name,
+            marks=pytest.mark.scenario(
+                "LMTP, many connections" if load.lmtp else "many connections", client="smtp-source"
+            ),
+        )
+        for name, load in LOADS.items()
+    ],
+)
 def test_smtp_source(backend: Backend, load: Load) -> None:
     """Many connections at a time: each message comes once, and whole."""
     inbox = Inbox()
@@ -161,7 +192,13 @@ def test_smtp_source(backend: Backend, load: Load) -> None:
     )
 
 
-@pytest.mark.parametrize("lmtp", [False, True])
+@pytest.mark.parametrize(
+    "lmtp",
+    [
+        pytest.param(False, marks=pytest.mark.scenario("plain", client="smtp-source")),
+        pytest.param(True, marks=pytest.mark.scenario("LMTP", client="smtp-source")),
+    ],
+)
 def test_smtp_source_with_a_file(backend: Backend, tmp_path: Path, lmtp: bool) -> None:
     """By LMTP through a unix socket."""
     text = tmp_path / "text"
@@ -175,3 +212,30 @@ def test_smtp_source_with_a_file(backend: Backend, tmp_path: Path, lmtp: bool) -
 
     with_server(backend, inbox, work, path=path, service=Service(HOST_NAMES[2], lmtp=lmtp))
     assert [message.content for message in inbox.messages] == [LETTER.arrived + SOURCE_ADDS] * 20
+
+
+@pytest.mark.parametrize(
+    "lmtp",
+    [
+        pytest.param(False, marks=pytest.mark.scenario("many connections", client="nodemailer")),
+        pytest.param(True, marks=pytest.mark.scenario("LMTP, many connections", client="nodemailer")),
+    ],
+)
+def test_pool_of_nodemailer(backend: Backend, certificates: Certificates, tmp_path: Path, lmtp: bool) -> None:
+    """A thousand messages through fifty connections, in groups of commands: each comes once, and whole."""
+    text, mode = tmp_path / "text", "lmtp" if lmtp else "plain"
+    text.write_bytes(LETTER.text)
+    recipients = (*RECIPIENTS, "uni@example.test") if lmtp else RECIPIENTS
+    inbox = Inbox()
+
+    def work(server: AnyServer) -> None:
+        target = Target(host=server.host, port=server.port, ca=certificates.ca, file=text, text=text, mode=mode)
+        call = nodemailer_client(target, messages=1000, connections=50, recipients=recipients)
+        call._replace(seconds=110).run()
+
+    with_server(backend, inbox, work, service=Service(HOST_NAMES[2], lmtp=lmtp))
+    assert {message.envelope.forward_paths for message in inbox.messages} == {recipients}
+    numbers, contents = zip(*(message.content.split(b"\r\n", 1) for message in inbox.messages), strict=True)
+    assert sorted(numbers) == sorted(b"X-Number: %d" % number for number in range(1000))
+    assert set(contents) == {LETTER.arrived}
+    assert len({message.peer for message in inbox.messages}) == 50
