@@ -82,7 +82,7 @@ class Normaliser:
             out = _normalised(out)
         elif self._line_ends is LineEnds.REFUSE:
             self._check(chunk)
-        self._tail = out[-2:] if len(out) > 1 else (self._tail + out)[-2:]
+        self._tail = (self._tail + out[-2:])[-2:]
         self._held = held
         self._position += len(chunk)
         return out
@@ -102,7 +102,7 @@ class Normaliser:
         self._tail, self._held, self._position = b"\r\n", b"", 0
 
     def _check(self, chunk: bytes) -> None:
-        before = self._tail[-1:] if self._tail.endswith(b"\r") else b""
+        before = b"\r" if self._tail.endswith(b"\r") else b""
         checked = (before + chunk).removesuffix(b"\r")
         if _NUL in checked or not _is_normalised(checked):
             fault = next(_faults(checked))
@@ -254,7 +254,7 @@ def _replaced(octets: bytes, old: bytes, pattern: re.Pattern[bytes], new: bytes)
 
     A regular expression finds the next of a few faster, and ``replace`` makes each of many faster; a sample tells.
     """
-    if octets.count(b".", 0, _SAMPLE) < _MANY:
+    if octets[:_SAMPLE].count(b".") < _MANY:
         return pattern.sub(new, octets)
     return octets.replace(old, new)
 

@@ -147,7 +147,7 @@ class LineBuffer:
     def peek(self, count: int) -> bytes:
         """The first ``count`` buffered octets, or all that there are; they stay buffered."""
         found = self._data[self._start : self._start + count]
-        if self._more is not None and len(found) < count:
+        if self._more is not None:
             found += self._more[: count - len(found)]
         return found
 
@@ -166,7 +166,7 @@ class LineBuffer:
         ends = len(lines) - 1
         if block.count(b"\n") != ends or block.count(b"\r") != ends or _NUL in block:
             # Each line before the faulty one is good, and its turn comes first.
-            lines = block[: block.rfind(b"\n", 0, next(_faults(block)).start()) + 1].split(b"\r\n")
+            lines = block[: next(_faults(block)).start()].split(b"\r\n")
             ends = len(lines) - 1
         if not ends:
             return False
@@ -219,7 +219,7 @@ class LineBuffer:
     def _too_long(self) -> RemoteProtocolError:
         return RemoteProtocolError(
             f"a line is longer than the {self.limit} octets that it may have: RFC 5321 section 4.5.3.1",
-            self.peek(min(self.limit, 256)),
+            self.peek(self.limit),
         )
 
 

@@ -778,3 +778,60 @@ def test_bytearrays_are_taken_for_bytes() -> None:
 def test_every_known_verb_has_its_class_and_its_parser() -> None:
     verbs = {command.verb for command, _ in LINES if not isinstance(command, UnknownCommand)}
     assert verbs == KNOWN_VERBS
+
+
+def test_what_equals_a_default_stands_for_it_with_and_without_other_parameters() -> None:
+    zero: Any = 0
+    assert Mail("a@x.example", smtputf8=zero) == Mail("a@x.example")
+    made = Mail("a@x.example", size=5, smtputf8=zero, require_tls=zero)
+    assert made == Mail("a@x.example", size=5)
+    assert (made.smtputf8, made.require_tls) == (False, False)
+    assert repr(made.smtputf8) == "False"
+
+
+def test_help_has_no_topic_unless_it_is_given_one() -> None:
+    assert bytes(Help()) == b"HELP\r\n"
+    assert Help().topic == ""
+
+
+@pytest.mark.rfc("5321", "4.1.1")
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("NOOP \t X \t", Noop("X")),
+        ("NOOP \u00a0x\u00a0", Noop("\u00a0x\u00a0")),
+        ("HELP \u00a0", Help("\u00a0")),
+        ("VRFY \t X \t", Vrfy("X")),
+        ("VRFY \u00a0x\u00a0", Vrfy("\u00a0x\u00a0")),
+        ("VRFY X SMTPUTF8", Vrfy("X", smtputf8=True)),
+        ("EXPN a \t SmtpUtf8", Expn("a", smtputf8=True)),
+        ("EXPN a\u00a0 SMTPUTF8", Expn("a\u00a0", smtputf8=True)),
+        ("DO \t X \t", UnknownCommand("DO", "X")),
+        ("DO \u00a0x\u00a0", UnknownCommand("DO", "\u00a0x\u00a0")),
+    ],
+)
+def test_white_space_around_an_argument_is_spaces_and_tabs_and_nothing_else(line: str, command: Command) -> None:
+    for lenient in (False, True):
+        assert parse_command(line.encode(), lenient=lenient) == command
+
+
+@pytest.mark.parametrize("line", [b"NOOP x\x0b", b"NOOP x\x0c", b"NOOP\x0c", b"DO x\x0c"])
+def test_other_white_space_at_the_end_of_a_line_is_none(line: bytes) -> None:
+    for lenient in (False, True):
+        with pytest.raises(BadSyntax):
+            parse_command(line, lenient=lenient)
+
+
+@pytest.mark.rfc("5321", "4.5.3.1.2")
+def test_a_name_may_have_as_many_octets_as_a_domain_has() -> None:
+    assert Ehlo("m" * 255).domain == "m" * 255
+    assert Ehlo("é" * 127).domain == "é" * 127
+    for name in ("m" * 256, "é" * 128):
+        with pytest.raises(LocalProtocolError, match="256 octets, more than 255"):
+            Ehlo(name)
+
+
+@pytest.mark.parametrize("line", [b"XCLIENT NAME=x  PROTO=y", b"XFORWARD  NAME=x", b"XCLIENT NAME=x\tPROTO=y"])
+def test_attributes_have_one_space_between_them(line: bytes) -> None:
+    with pytest.raises(BadSyntax):
+        parse_command(line)

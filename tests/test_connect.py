@@ -830,6 +830,16 @@ def test_what_is_to_be_sent_may_be_fetched_late() -> None:
     assert connector.data_to_send() == b""
 
 
+def test_what_is_to_be_sent_is_all_of_it_whatever_has_come_meanwhile() -> None:
+    connector = Connector(options(), client_name="me.example")
+    connector.receive_data(HI)
+    assert isinstance(connector.next_event(), Greeting)
+    assert connector.next_event() is NEED_DATA
+    connector.receive_data(ehlo("STARTTLS"))
+    assert isinstance(connector.next_event(), EhloReply)
+    assert connector.data_to_send() == EHLO + STARTTLS
+
+
 def test_the_deadline_is_that_of_the_connection() -> None:
     connector = Connector(options(timeouts=Timeouts(greeting=1, hello=2, other=3, tls=4)))
     expected = [(HI, 1, Stage.GREETING), (ehlo("STARTTLS"), 2, Stage.HELLO), (GO, 3, Stage.STARTTLS)]

@@ -54,6 +54,7 @@ from smtpproto import (
     XClient,
     testing,
 )
+from smtpproto.extensions import NO_EXTENSIONS
 from tests import strategies
 from tests.driving import (
     EVERYTHING,
@@ -749,3 +750,21 @@ def test_a_reset_takes_back_what_was_accepted() -> None:
     link.say(Ehlo("me.example"))
     link.say(Mail(""), Rcpt("b@y.example"), Rset(), Mail("a@x.example"))
     assert link.client.state is link.server.state is State.MAIL
+
+
+def test_at_first_nothing_is_known_of_the_peer() -> None:
+    for connection in (ClientConnection(), ServerConnection()):
+        known = (connection.extensions, connection.extended, connection.authenticated, connection.secure)
+        assert known == (NO_EXTENSIONS, False, False, False)
+        assert connection.channel_bindings == {}
+
+
+def test_no_content_at_all_may_be_sent_at_any_time() -> None:
+    assert ready_client().send_content(b"") == b""
+
+
+@pytest.mark.rfc("5321", "4.1.1.4")
+def test_content_begins_where_data_was_accepted_only() -> None:
+    server = mailing_server("b@y.example")
+    give(server, b"DATA\r\n", 451)
+    assert receive(server, b"NOOP\r\n") == [CommandReceived(Noop())]

@@ -470,3 +470,22 @@ def test_a_client_sends_no_end_but_the_end(before: bytes, after: bytes, policy: 
         # What was vouched for wrongly may get a dot too many.
         if policy is not LineEnds.TRUSTED or objection_to(data, LineEnds.REFUSE) is None:
             assert content == normalise([data], policy)
+
+
+@pytest.mark.rfc("5321", "2.3.8")
+def test_what_is_bare_is_a_violation_unless_it_is_to_be_accepted() -> None:
+    for unstuffer, violation in ((Unstuffer(), "bare LF"), (Unstuffer(accept_bare=True), None)):
+        assert unstuffer.receive(b"a\nb\r\n.\r\n")[1] == 8
+        assert unstuffer.violation == violation
+
+
+@pytest.mark.rfc("5321", "4.5.2")
+@pytest.mark.parametrize("start", [0, 3])
+def test_content_that_comes_at_once_and_is_more_than_is_unstuffed_at_once(start: int) -> None:
+    text = b"..line\r\n" * 20_000
+    unstuffer = Unstuffer()
+    assert unstuffer.receive(b"x" * start + text, start) == (b".line\r\n" * 20_000, None)
+    assert unstuffer.receive(b"x" * start + text + b".\r\nQUIT\r\n", start) == (
+        b".line\r\n" * 20_000,
+        start + len(text) + 3,
+    )

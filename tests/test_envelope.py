@@ -45,7 +45,7 @@ def test_recipients_in_whatever_form(recipients: Any) -> None:
 
 
 def test_recipients_that_are_made_one_by_one() -> None:
-    recipients = (each for each in [Rcpt("b@y.example"), "c@y.example"])
+    recipients: Any = (each for each in [Rcpt("b@y.example"), "c@y.example"])
     assert Envelope("a@x.example", recipients).recipients == (Rcpt("b@y.example"), Rcpt("c@y.example"))
 
 

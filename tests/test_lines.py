@@ -344,3 +344,45 @@ def test_what_came_behind_is_not_copied_as_long_as_what_is_before_it_does(
     for _ in range(3):
         getattr(buffer, how)(2)
     assert buffer.raw() == (b"g", 0)
+
+
+def ready(buffer: LineBuffer) -> list[bytes] | None:
+    """The lines that were split off at once, and are to be handed out; the next one is last."""
+    found: list[bytes] | None = getattr(buffer, "_ready")  # noqa: B009
+    return found
+
+
+@pytest.mark.parametrize("behind", [b"half", b"\r", b"d\ne\r\n", b"\0d\r\n", b"\rd\r\n"])
+def test_lines_that_came_at_once_are_split_at_once_up_to_the_first_fault(behind: bytes) -> None:
+    buffer = LineBuffer(LIMIT)
+    buffer.feed(b"a\r\nb\r\nc\r\n" + behind)
+    assert buffer.next_line() == b"a"
+    assert ready(buffer) == [b"c", b"b"]
+
+
+def test_no_more_lines_are_split_at_once_than_a_block_has() -> None:
+    buffer = LineBuffer(LIMIT)
+    buffer.feed(b"12345678\r\n" * 5000)
+    for _ in range(819):
+        assert buffer.next_line() == b"12345678"
+        assert len(ready(buffer) or []) <= 818
+    assert ready(buffer) is None
+    assert buffer.next_line() == b"12345678"
+    assert len(ready(buffer) or []) == 818
+
+
+def test_the_end_of_a_line_is_found_behind_what_was_taken_raw() -> None:
+    buffer = LineBuffer(20)
+    buffer.feed(b"x" * 12)
+    assert buffer.take(8) == b"x" * 8
+    buffer.feed(b"y")
+    assert buffer.next_line() is None
+    buffer.feed(b"\r\n")
+    assert buffer.next_line() == b"xxxxy"
+
+
+def test_of_several_line_ends_that_came_in_small_pieces_the_first_is_the_first() -> None:
+    buffer = LineBuffer(LIMIT)
+    for piece in (b"abcdef", b"\r", b"\nx\r\n", b"y\r\n"):
+        buffer.feed(piece)
+    assert [buffer.next_line() for _ in range(4)] == [b"abcdef", b"x", b"y", None]

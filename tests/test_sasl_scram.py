@@ -515,6 +515,15 @@ def test_a_binding_that_the_server_has_not() -> None:
     assert told == "unsupported-channel-binding-type"
 
 
+@pytest.mark.rfc("5802", "7")
+def test_a_server_that_was_never_bound_has_no_binding() -> None:
+    first = b"p=tls-exporter,,n=tim,r=abc"
+    server = ScramServer("SCRAM-SHA-256-PLUS")
+    outcome, heard = conversation(server, program(PASSWORD), lambda _: first, lambda _: b"")
+    assert str(outcome) == "there is no channel binding of that type here"
+    assert heard == ["", "e=unsupported-channel-binding-type"]
+
+
 @pytest.mark.rfc("5929", "4")
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("-PLUS")])
 def test_whoever_is_in_between_has_another_channel(name: str) -> None:

@@ -221,6 +221,7 @@ def test_lines_of_a_client(sentence: str, line: bytes) -> None:
 def test_answers_to_a_challenge() -> None:
     for line, sentence in (
         (b"A" * 12287, "500 5.5.6 Line too long"),
+        (b"A" * 12286, "501 5.5.2 Cannot decode base64"),
         (b"=", "501 5.5.2 Cannot decode base64"),
         (b"\xff", "501 5.5.2 Cannot decode base64"),
     ):
@@ -506,12 +507,14 @@ LOCAL: list[tuple[str, Do]] = [
         EIGHT_BIT,
         lambda: receiving_content().send_content(b"na\xc3\xafve"),
     ),
+    (EIGHT_BIT.replace("0xc3", "0x80"), lambda: receiving_content().send_content(b"\x7f\x80\xff")),
     # content.py
     (
         f"the content has a NUL at octet 5: {NO_BARE}",
         normalised(LineEnds.NORMALISE, b"one", b"\r\n\0"),
     ),
     (f"the content has a NUL at octet 0: {NO_BARE}", normalised(LineEnds.REFUSE, b"\0")),
+    (f"the content has a NUL at octet 1: {NO_BARE}", normalised(LineEnds.NORMALISE, b"a\0b\0")),
     (f"the content has a bare CR at octet 3: {NO_BARE}", normalised(LineEnds.REFUSE, b"one\rtwo")),
     (f"the content has a bare CR at octet 3: {NO_BARE}", normalised(LineEnds.REFUSE, b"one\r", b"two")),
     (f"the content has a bare CR at octet 3: {NO_BARE}", normalised(LineEnds.REFUSE, b"one\r")),
@@ -659,6 +662,11 @@ HANDSHAKES: list[tuple[str, dict[str, Any], list[bytes]]] = [
         "the server closed the connection",
         {**USER, "security": Security.IMPLICIT},
         [HI, b"250-mx.example\r\n250 AUTH PLAIN\r\n", b""],
+    ),
+    (
+        "the token is empty, or holds more than visible ASCII characters: is it a line's end?",
+        {"username": "user", "token": lambda: "two words", "authenticate": True, "security": Security.IMPLICIT},
+        [HI, b"250-mx.example\r\n250 AUTH XOAUTH2\r\n"],
     ),
     ("the server is closing the connection: 421 bye", {}, [HI, b"421 bye\r\n"]),
     ("the server does not serve: 554 no", {}, [b"554 no\r\n"]),

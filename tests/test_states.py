@@ -648,3 +648,34 @@ def test_the_names_of_the_states_are_said_in_words() -> None:
     assert all(state.value.split() for state in State)
     assert len({hash(state) for state in State}) == len(State)
     assert states.SERVICE_CLOSING == 421
+
+
+@pytest.mark.rfc("5321", "4.2.1")
+@pytest.mark.rfc("5321", "4.3.2")
+@pytest.mark.parametrize("code", [200, 201, 299, 400, 401, 499, 500, 501, 599])
+def test_only_the_first_digit_of_most_replies_counts(code: int) -> None:
+    session = Session()
+    session.reply(220)
+    session.command(Ehlo("me.example"))
+    session.reply(code)
+    assert session.state is (State.READY if code < 300 else State.GREETED)
+
+
+def test_at_first_no_recipient_is_accepted() -> None:
+    assert Session().accepted == 0
+
+
+@pytest.mark.rfc("2920", "3.1")
+def test_a_queue_that_never_runs_empty_stays_small() -> None:
+    session = Session()
+    session.reply(220)
+    session.command(Ehlo("me.example"))
+    session.reply(250)
+    session.command(Rset())
+    for _ in range(300):
+        session.command(Rset())
+        first, *_ = session.outstanding
+        assert session.waiting == 2
+        assert session.reply(250)[0] is first
+        assert session.waiting == len(session.outstanding) == 1
+        assert len(getattr(session, "_queue")) < 130  # noqa: B009

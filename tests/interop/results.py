@@ -108,7 +108,7 @@ def main() -> None:
     console.print(f"Run on {recorded.when}")
     for kind in KINDS:
         drawing, legend = lettered(draw(kind, recorded))
-        drawn = Table(*drawing.header, title=kind.name)
+        drawn = Table(*drawing.header, title=kind.name, padding=0)
         drawn.columns[0].no_wrap = True
         for line in drawing.lines:
             drawn.add_row(*line)

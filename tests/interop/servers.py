@@ -35,7 +35,7 @@ SIZE = 1048576
 LARGE_SIZE = 30 * SIZE
 """Octets in one message that the servers take: at their `large` port, and at the others."""
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 GRACE_SECONDS = 5.0
 """How long a server may take to listen, and to end before it is killed."""
 

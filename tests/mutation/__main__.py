@@ -1,9 +1,9 @@
-"""Mutation testing: ``python -m tests.mutation``, by `mutmut`, in ``mutants/``; as `make mutation` runs it.
+"""Mutation testing: ``python -m tests.mutation``, in ``mutants/``; as `make mutation` runs it.
 
-Each function of the core's rooms is changed in one small way after another, and the fast tests have to find it.  That
-is done in forks of a process that has imported everything, so a change in what runs *while* it is imported (the tables,
-the registries) goes unseen there: such changes are tried again, each in a process of its own.  What mutmut does not
-touch, the rows of the tables of transitions, is changed by `tests/mutation/rows.py`.
+Each function of the core's rooms is changed by `mutmut` in one small way after another, and the fast tests have to find
+it (`forks`).  That is done in forks of a process that has imported everything, so a change in what runs *while* it is
+imported (the tables, the registries) goes unseen there: such changes are tried again, each in a process of its own.
+What mutmut does not touch, the rows of the tables of transitions, is changed by `rows`.
 
 What survives must stand in ``survivors.txt`` with the reason why no test can find it, or why none should.
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -32,7 +33,7 @@ TRIED_AGAIN: Final = tuple(
     f"tests/test_{name}.py"
     for name in (
         *("errors", "commands", "parameters", "states", "replies", "sasl", "sasl_choice", "client", "server"),
-        *("connect", "service", "server_auth", "authenticate"),
+        *("connect", "service", "server_auth", "authenticate", "sentences", "rules"),
     )
 )
 """The tests for what runs while it is imported."""
@@ -40,10 +41,25 @@ TRIED_AGAIN: Final = tuple(
 ENVIRONMENT: Final = {**os.environ, "HYPOTHESIS_PROFILE": "mutation"}
 
 
+GENERATE: Final = """
+import sys
+from mutmut.__main__ import create_mutants
+from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir
+copy_src_dir()
+copy_also_copy_files()
+create_mutants(int(sys.argv[1]))
+"""
+"""mutmut has no command that makes the mutants and runs none."""
+
+
 def run(processes: int) -> None:
-    """Every mutant, by mutmut; what it found before and was not changed since is not tried again."""
-    command = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", str(processes)]
-    subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True)
+    """Make all mutants, and run the tests against each."""
+    shutil.rmtree(MUTANTS, ignore_errors=True)
+    MUTANTS.mkdir()
+    environment = {**ENVIRONMENT, "MUTANT_UNDER_TEST": "mutant_generation"}
+    subprocess.run([sys.executable, "-c", GENERATE, str(processes)], cwd=ROOT, env=environment, check=True)
+    command = [sys.executable, "-m", "tests.mutation.forks", outcome.FOUND, str(processes)]
+    subprocess.run(command, cwd=MUTANTS, env={**ENVIRONMENT, "MUTANT_UNDER_TEST": ""}, check=True)
 
 
 def try_again(mutant: str) -> bool:

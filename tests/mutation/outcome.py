@@ -1,4 +1,4 @@
-"""What mutmut has found, as it keeps it in ``mutants/``."""
+"""What was found out about the mutants, and what is kept of it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 SURVIVORS: Final = Path(__file__).with_name("survivors.txt")
 SCORE: Final = Path(__file__).with_name("score.json")
 """The last one that was recorded: ``rooms``, each with its killed and all of its mutants, and ``rows``, the same."""
-_SURVIVED: Final = frozenset({0, 33})
-"""Exit codes: the tests passed, or there was none that calls it."""
+FOUND: Final = "found.json"
+"""In the folder of the mutants: each by name, and whether the tests have killed it."""
 
 _TELL_WHAT_RUNS = """
 import json, sys
@@ -50,26 +50,27 @@ class Mutant:
 
 
 def mutants(folder: Path) -> list[Mutant]:
-    """All of the last run.  Raises SystemExit where it was not finished."""
-    found: list[Mutant] = []
-    for meta in sorted((folder / "smtpproto").rglob("*.meta")):
-        codes: dict[str, int | None] = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
-        if None in codes.values():
-            raise SystemExit(f"{meta.name}: the run is not finished; `make mutation` goes on with it.")
-        for name, code in codes.items():
-            killed = code not in _SURVIVED
-            found.append(Mutant(name, "" if killed else difference(folder, meta, name), killed))
-    return found
+    """All of the last run.  Raises SystemExit where there was none, or it was not finished."""
+    if not (folder / FOUND).exists():
+        raise SystemExit("There is no run to look at: `make mutation` makes one.")
+    found: dict[str, bool] = json.loads((folder / FOUND).read_text(encoding="utf-8"))
+    return [Mutant(name, "" if killed else difference(folder, name), killed) for name, killed in found.items()]
 
 
-def difference(folder: Path, meta: Path, name: str) -> str:
+def difference(folder: Path, name: str) -> str:
     """The lines that a mutant takes away and puts in their place, each with its sign, below the function's name."""
     # mutmut is installed only where it runs.
     tell: Any = import_module("mutmut.mutation.diff_apply").get_diff_for_mutant
-    text: str = tell(name, path=meta.relative_to(folder).with_suffix(""))
+    text: str = tell(name, path=_file(folder, name).relative_to(folder))
     lines = text.splitlines()
     changed = [f"{line[0]} {line[1:].strip()}" for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
     return "\n".join([name.rpartition("__mutmut_")[0].replace("x_", "", 1), *changed])
+
+
+def _file(folder: Path, name: str) -> Path:
+    """Where a mutant is: the module before the function, which is a package's own file or another."""
+    path = folder.joinpath(*name.split(".")[:-1])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def listed() -> dict[str, str]:
