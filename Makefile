@@ -25,8 +25,8 @@ BIN = $(VENV)/bin
 PIP = -m pip --disable-pip-version-check --quiet --no-input
 SUPPORTED = 3.13 3.12 3.11
 # A test that needs other extras, real servers, or to build things is not one of the fast ones.
-FAST = tests --ignore=tests/adapters --ignore=tests/interop --ignore-glob=tests/test_cli*.py --ignore=tests/test_docs.py \
-	--ignore=tests/test_packaging.py --ignore=tests/test_scripted.py -m "not slow"
+FAST = tests --ignore=tests/adapters --ignore=tests/interop --ignore=tests/test_cli.py --ignore-glob=tests/test_cli_*.py \
+	--ignore=tests/test_docs.py --ignore=tests/test_packaging.py --ignore=tests/test_scripted.py -m "not slow"
 
 .PHONY: help demo test check everywhere fast everything interop fuzz mutation model bench docs format clean
 .NOTPARALLEL:

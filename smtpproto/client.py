@@ -288,7 +288,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
         if kind in _SAY_NO_MORE and reply.code not in _SAY_MORE and not self.lmtp:
             self._last_reply = reply
             return ReplyReceived(command, reply)
-        self._replied(command, kind, reply)
+        self._replied(kind, reply)
         self._note_recipient(command, reply)
         if recipient is not None and reply.code != SERVICE_CLOSING:
             return RecipientReply(command, reply, recipient)

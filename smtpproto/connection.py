@@ -273,7 +273,7 @@ class Connection:
 
     # What they share -----------------------------------------------------------------------------------------------
 
-    def _replied(self, command: Command, kind: Kind, reply: Reply) -> None:
+    def _replied(self, kind: Kind, reply: Reply) -> None:
         """Learn from a reply that was received or sent."""
         self._last_reply = reply
         if not reply.is_positive:

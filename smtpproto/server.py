@@ -131,7 +131,7 @@ class ServerConnection(Connection, role=Role.SERVER):
             if state is AUTH:
                 self._check_not_cancelled(session.first[0], message)
             command, kind, _ = session.reply(message.code)
-            self._replied(command, kind, message)
+            self._replied(kind, message)
             if isinstance(command, Mail) and message.is_positive and self.tally.mail is not command:
                 self._begin(command)  # the program accepts what the engine would refuse
             if session.state is TLS:

@@ -1252,3 +1252,10 @@ def test_each_intermediate_reply_has_its_own_command() -> None:
     client.receive_data(b"334 go on\r\n")
     with pytest.raises(RemoteProtocolError):
         client.next_event()
+
+
+@pytest.mark.rfc("5321", "4.1.1.4")
+def test_no_content_is_wanted_where_data_is_refused() -> None:
+    for code in (451, 554):
+        events = ask(mailing_client("b@y.example"), Data(), b"%d no\r\n" % code)
+        assert events == [ReplyReceived(Data(), Reply(code, "no"))]
