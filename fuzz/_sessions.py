@@ -242,6 +242,8 @@ def _answer(command: commands.Command, manner: int, number: int) -> Reply:
             return Reply(354, "go on")
         case commands.StartTls() | commands.XClient():
             return Reply(220, "go on")
+        case commands.AuthResponse(None):
+            return Reply(501, "cancelled")
         case commands.Auth() | commands.AuthResponse():
             return Reply(334, "") if manner == _CHALLENGES else Reply(235, "welcome")
         case _:
