@@ -12,7 +12,7 @@ import ssl
 import sys
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import pytest
 
@@ -20,16 +20,31 @@ from smtpproto import Envelope, Security, ServerAuth, Service
 from smtpproto_adapters.blocking import Client, serve
 from smtpproto_adapters.inbox import Inbox
 from tests.interop.agents import AGENTS, SMARTHOST
+from tests.interop.cyrus import running_postfix_with_cyrus
 from tests.interop.dovecot import FULL, FULL_OCTETS
 from tests.interop.exim import Relay, running_exim
 from tests.interop.nodemailer import running_nodemailer
-from tests.interop.servers import DOMAIN, HOST, USER, open_folder, write_certificates
+from tests.interop.postfix import output_of
+from tests.interop.servers import DOMAIN, HOST, USER, find_program, open_folder, write_certificates
+from tests.interop.smtp_sink import running_smtp_sink
 from tests.interop.tape import SECONDS, Talk, Tap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tests.interop.servers import RunningServer
+
+
+class Recorded(Protocol):
+    """What is written above a recording."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+
+
+R = TypeVar("R", bound=Recorded)
 
 # What is said to a server -------------------------------------------------------------------------------------------
 
@@ -49,11 +64,11 @@ def group(*lines: bytes) -> bytes:
     return b"".join(line + b"\r\n" for line in lines)
 
 
-def ehlo_quit(talk: Talk, server: RunningServer) -> None:
+def ehlo_quit(talk: Talk, server: Recorded) -> None:
     talk.say(EHLO)
 
 
-def helo_only(talk: Talk, server: RunningServer) -> None:
+def helo_only(talk: Talk, server: Recorded) -> None:
     talk.say(b"HELO client.test", MAIL, KNOWN, b"DATA")
     talk.send(HEAD + b"ASCII only\r\n.\r\n")
 
@@ -80,7 +95,7 @@ def unknown_user(talk: Talk, server: RunningServer) -> None:
     talk.say(b"VRFY user", b"NOOP", b"HELP")
 
 
-def pipelined(talk: Talk, server: RunningServer) -> None:
+def pipelined(talk: Talk, server: Recorded) -> None:
     """Two messages, of which the second is overlapped with the end of the first, and then one that nobody gets."""
     talk.say(EHLO)
     talk.send(group(EIGHT_BIT, KNOWN, NOBODY, b"DATA"), 4)
@@ -111,6 +126,18 @@ def lmtp(talk: Talk, server: RunningServer) -> None:
     talk.send(STUFFED)
 
 
+def lmtp_for_two(talk: Talk, server: Recorded) -> None:
+    talk.say(b"LHLO client.test", EIGHT_BIT, KNOWN, OTHER, b"DATA")
+    talk.send(STUFFED, 2)
+
+
+class Sink(NamedTuple):
+    """smtp-sink, which has neither users nor TLS."""
+
+    version: str
+    name: str = "smtp-sink"
+
+
 class Scenario(NamedTuple):
     """A scripted session."""
 
@@ -139,9 +166,9 @@ def transcribe_server(server: RunningServer, scenarios: Iterable[str] = SCENARIO
 
 
 def transcribe(
-    server: RunningServer,
+    server: R,
     name: str,
-    play: Callable[[Talk, RunningServer], None],
+    play: Callable[[Talk, R], None],
     port: int,
     context: ssl.SSLContext | None = None,
 ) -> str:
@@ -162,6 +189,22 @@ def nodemailer() -> Iterator[str]:
     with running_nodemailer() as server:
         yield from transcribe_server(server, [name for name in SCENARIOS if name != "bdat"])
         yield transcribe(server, "lmtp", lmtp, server.lmtp)
+
+
+def cyrus() -> Iterator[str]:
+    """Postfix with another SASL: what differs is how one logs in."""
+    with running_postfix_with_cyrus() as server:
+        yield from transcribe_server(server, ["ehlo-quit", "starttls-auth-data", "implicit-tls"])
+
+
+def smtp_sink() -> Iterator[str]:
+    sink = Sink(output_of(find_program("postconf", "postfix"), "-d", "-h", "mail_version"))
+    with running_smtp_sink() as running:
+        yield transcribe(sink, "helo-only", helo_only, running.port)
+        yield transcribe(sink, "ehlo-quit", ehlo_quit, running.port)
+        yield transcribe(sink, "pipelined", pipelined, running.port)
+    with running_smtp_sink("-L") as running:
+        yield transcribe(sink, "lmtp", lmtp_for_two, running.port)
 
 
 def relaying(agent_name: str) -> Iterator[str]:
@@ -192,6 +235,8 @@ def relaying(agent_name: str) -> Iterator[str]:
 WHO: Mapping[str, Callable[[], Iterator[str]]] = {
     "exim": exim,
     "nodemailer": nodemailer,
+    "cyrus": cyrus,
+    "smtp-sink": smtp_sink,
     **{f"{name}-relaying": partial(relaying, name) for name in AGENTS},
 }
 """Each makes the recordings of one, and tells their names."""
