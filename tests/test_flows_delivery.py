@@ -639,6 +639,29 @@ def test_lmtp_answers_for_each_recipient(offer: tuple[str, ...]) -> None:
     assert [each.recipient[0] for each in run.peer.accepted] == ["b", "c", "b"]
 
 
+@pytest.mark.parametrize("offer", [LOCK_STEP, PIPELINED, CHUNKED])
+@pytest.mark.rfc("2033", "4.2")
+def test_lmtp_sends_a_recipient_once_who_is_named_twice(offer: tuple[str, ...]) -> None:
+    """Some servers answer once for both, and the next reply would be taken for the missing one."""
+    said = {("RCPT", "no@y.example"): 550, ("END", "full@y.example"): 452, ("LAST", "full@y.example"): 452}
+    names = [f"{name}@y.example" for name in ("b", "no", "b", "full", "no", "full", "b", "B")]
+    run = play((), [message(b"1\r\n", *names), message(b"2\r\n", "no@y.example", "no@y.example"), message(b"3\r\n")],
+        lambda what, which: said.get((what, which)), client=ready_client(*offer, lmtp=True))  # fmt: skip
+    first, second, third = run.results
+    assert [each.recipient.forward_path for each in first.recipients] == names
+    assert fates(first) == [ACCEPTED, REFUSED, ACCEPTED, DEFERRED, REFUSED, DEFERRED, ACCEPTED, ACCEPTED]
+    assert (fates(second), third.fate) == ([REFUSED, REFUSED], ACCEPTED)
+    assert [each.recipient[0] for each in run.peer.accepted] == ["b", "B", "b"]
+    assert sum(command.startswith("RCPT TO:<b@") for command in run.peer.commands) == 2
+
+
+@EACH_OFFER
+def test_smtp_sends_each_recipient_as_often_as_it_is_named(offer: tuple[str, ...]) -> None:
+    run = play(offer, [message(b"1\r\n", "b@y.example", "b@y.example")])
+    assert [each.recipient for each in run.peer.accepted] == ["b@y.example"] * 2
+    assert fates(run.results[0]) == [ACCEPTED, ACCEPTED]
+
+
 @pytest.mark.parametrize("offer", [PIPELINED, CHUNKED])
 @pytest.mark.rfc("2033", "4.2")
 @pytest.mark.rfc("2033", "5")

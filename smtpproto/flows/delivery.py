@@ -259,11 +259,10 @@ class Deliveries:
         yield from self._sent(outgoing)
 
     def _send_envelope(self, outgoing: Outgoing) -> _Work[None]:
-        envelope = outgoing.envelope
         if outgoing.chunked:
             yield from self._until(lambda: len(self._under_way) <= _AHEAD)
-        outgoing.begun = yield from self._command(outgoing, MAIL, envelope.mail)
-        for number, rcpt in enumerate(envelope.recipients):
+        outgoing.begun = yield from self._command(outgoing, MAIL, outgoing.envelope.mail)
+        for number, rcpt in outgoing.recipients:
             if not (yield from self._command(outgoing, number, rcpt)):
                 return
 

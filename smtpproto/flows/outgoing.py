@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, Protocol, cast
 
 from smtpproto.client import ClientConnection
-from smtpproto.commands import Bdat, Data
+from smtpproto.commands import Bdat, Data, Rcpt
 from smtpproto.content import EIGHT_BIT, LineEnds, objection_to, size_as_sent
 from smtpproto.delivery import DeliveryResult, Fate, RecipientResult
 from smtpproto.envelope import Envelope
@@ -72,6 +73,9 @@ class Outgoing:
         self.chunked = False
         self.error: Exception | None = None
         self._lmtp = lmtp
+        recipients = envelope.recipients
+        self._answered_as = _first_of_equals(recipients) if lmtp else range(len(recipients))
+        self._named = len(set(self._answered_as)) if lmtp else len(recipients)
         self.unanswered = 0
         """Commands of it that wait for their replies."""
         self.complete = False
@@ -96,6 +100,19 @@ class Outgoing:
         self._final: list[Reply] = []
 
     # What goes out -------------------------------------------------------------------------------------------------
+
+    @property
+    def recipients(self) -> Iterator[tuple[int, Rcpt]]:
+        """Those that are sent, each with its number.
+
+        In LMTP one that is named twice is sent once, and both get its result: servers that answer once for the two
+        (against RFC 2033 section 4.2) would answer the next command in place of the other, for all that we could tell.
+        """
+        return (
+            (number, rcpt)
+            for number, rcpt in enumerate(self.envelope.recipients)
+            if self._answered_as[number] == number
+        )
 
     def prepare(self, content: Content, connection: ClientConnection, chunking: bool | None) -> None:
         """Choose how it is sent, by what the server offers.
@@ -227,16 +244,20 @@ class Outgoing:
         return bool(self._accepted)
 
     @property
+    def _all_recipients_are_answered(self) -> bool:
+        return len(self._recipients) == self._named
+
+    @property
     def is_answered(self) -> bool:
         """It is known whom the content would be for."""
-        return self.is_refused or len(self._recipients) == len(self.envelope.recipients)
+        return self.is_refused or self._all_recipients_are_answered
 
     @property
     def is_refused(self) -> bool:
         """Nothing of it that is sent from now on could be accepted."""
         if self._refusal is not None or (self._mail is not None and not self._mail.is_positive):
             return True
-        return not self._accepted and len(self._recipients) == len(self.envelope.recipients)
+        return not self._accepted and self._all_recipients_are_answered
 
     @property
     def is_settled(self) -> bool:
@@ -258,6 +279,7 @@ class Outgoing:
         return self._refusal or (self._final[-1] if self._final else None)
 
     def _fate(self, number: int, left: Reply | None) -> tuple[Fate, Reply | None]:
+        number = self._answered_as[number]
         reply = self._recipients.get(number)
         if self._mail is not None and not self._mail.is_positive:
             return _refused(self._mail)
@@ -293,6 +315,12 @@ def _means_too_many(reply: Reply) -> bool:
 
 def _refused(reply: Reply) -> tuple[Fate, Reply]:
     return (Fate.REFUSED if reply.is_permanent else Fate.DEFERRED), reply
+
+
+def _first_of_equals(recipients: tuple[Rcpt, ...]) -> list[int]:
+    """For each the number of the first that is the same, which is its own where there was none before."""
+    seen: dict[Rcpt, int] = {}
+    return [seen.setdefault(rcpt, number) for number, rcpt in enumerate(recipients)]
 
 
 class _Prospect:
