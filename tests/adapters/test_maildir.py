@@ -143,7 +143,17 @@ def test_postmaster_is_one() -> None:
     assert folder_name("Postmaster") == folder_name("POSTMASTER") == "postmaster"
 
 
-@given(first=st.text(max_size=10), second=st.text(max_size=10))
+# With quotes and without is the same address, so there are no quotes here.
+UNQUOTED = st.text(st.characters(exclude_characters='"'), max_size=10)
+
+
+@pytest.mark.rfc("5321", "4.1.2")
+def test_an_address_in_quotes_has_the_folder_of_the_one_without() -> None:
+    assert folder_name('"ann"@mx.example') == folder_name("ann@mx.example")
+    assert folder_name('"../ann"@mx.example') == folder_name("../ann@mx.example") != "../ann@mx.example"
+
+
+@given(first=UNQUOTED, second=UNQUOTED)
 def test_each_address_has_its_own_folder(first: str, second: str) -> None:
     names = [folder_name(text.encode("utf-8", "replace").decode() + "@mx.example") for text in (first, second)]
     assert (names[0] == names[1]) is (first.encode("utf-8", "replace") == second.encode("utf-8", "replace"))
