@@ -238,9 +238,9 @@ class ReplyParser:
         return self._texts is not None
 
     def received(self) -> bytes:
-        """The beginning of the reply in progress, as it was received; for the messages of errors."""
-        # An error keeps 256 octets, and 43 lines have at least 258.
-        return b"".join(b"%d-%b\r\n" % (self._code, text) for text in (self._texts or [])[:43])
+        """The beginning of the reply in progress, as it was received: 256 octets, or what there is."""
+        # A line has at least six octets with its CRLF, so 43 of them are enough; and of each, what could be shown.
+        return b"".join(b"%d-%b\r\n" % (self._code, text[:256]) for text in (self._texts or [])[:43])[:256]
 
     def feed_line(self, line: bytes) -> Reply | None:
         """Take the next line, without its CRLF; return the reply if it is its last one.
