@@ -1150,6 +1150,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> type[Counted]:
     return Counted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("octet", [b"2", b"x", b"\r", b"-"])
 def test_a_million_octets_without_a_line_end(counted: type[Counted], octet: bytes) -> None:
     client = ClientConnection()
