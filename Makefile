@@ -77,7 +77,6 @@ interop: $(VENV)/stamp-dev
 fuzz: $(VENV)/fuzz/stamp
 	@$(VENV)/fuzz/bin/python -m fuzz --seconds=$(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
-# It goes on where it was broken off; a change in the core or the tests is noticed.
 mutation: $(VENV)/mutation/stamp
 	@$(VENV)/mutation/bin/python -m tests.mutation
 

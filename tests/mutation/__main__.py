@@ -7,7 +7,8 @@ What mutmut does not touch, the rows of the tables of transitions, is changed by
 
 What survives must stand in ``survivors.txt`` with the reason why no test can find it, or why none should.
 
-``--only-report`` looks at the last run, and ``--record`` writes the score for the documentation.
+``--only-report`` looks at the last run, ``--rooms`` runs the mutants of those rooms anew and keeps what was found out
+about the others, and ``--record`` writes the score for the documentation.
 """
 
 from __future__ import annotations
@@ -52,12 +53,15 @@ create_mutants(int(sys.argv[1]))
 """mutmut has no command that makes the mutants and runs none."""
 
 
-def run(processes: int) -> None:
-    """Make all mutants, and run the tests against each."""
+def run(processes: int, rooms: list[str]) -> None:
+    """Make all mutants, and run the tests against each, or against those of the rooms that are named."""
+    kept = {file: outcome.of_other_rooms(MUTANTS / file, rooms) for file in (outcome.FOUND, outcome.TRIED_AGAIN)}
     shutil.rmtree(MUTANTS, ignore_errors=True)
     MUTANTS.mkdir()
     environment = {**ENVIRONMENT, "MUTANT_UNDER_TEST": "mutant_generation"}
     subprocess.run([sys.executable, "-c", GENERATE, str(processes)], cwd=ROOT, env=environment, check=True)
+    for file, found in kept.items():
+        (MUTANTS / file).write_text(json.dumps(found), encoding="utf-8")
     command = [sys.executable, "-m", "tests.mutation.forks", outcome.FOUND, str(processes)]
     subprocess.run(command, cwd=MUTANTS, env={**ENVIRONMENT, "MUTANT_UNDER_TEST": ""}, check=True)
 
@@ -112,9 +116,10 @@ def main() -> int:
     parser.add_argument("--only-report", action="store_true", help="look at the last run, without another one")
     parser.add_argument("--record", action="store_true", help=f"write the score into {outcome.SCORE.name}")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="at a time (default: %(default)s)")
+    parser.add_argument("--rooms", nargs="+", default=[], metavar="ROOM", help="such as lines, or sasl/scram")
     options = parser.parse_args()
     if not options.only_report:
-        run(options.processes)
+        run(options.processes, options.rooms)
     found = outcome.mutants(MUTANTS)
     at_import = outcome.run_at_import(MUTANTS)
     for mutant in found:

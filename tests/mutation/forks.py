@@ -1,4 +1,5 @@
-"""Run the tests against each mutant: ``python -m tests.mutation.forks OUTCOME.json``, in the folder of the mutants.
+"""Run the tests against each mutant: ``python -m tests.mutation.forks OUTCOME.json 2``, in the folder of the mutants,
+by so many processes.  What stands in the file already is not tried again.
 
 The tests are collected once, and run once unchanged, while it is noted which of them comes by which line.  Then each
 mutant gets a fork, in which only the tests run that come by the line that differs, the quickest first, until one fails.
@@ -144,14 +145,12 @@ class Forks:
         if pid:
             self._running[pid] = name
             return
-        seconds = int(_LONGER * sum(coverage.seconds[number] for number in chosen)) + _FEW_SECONDS
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
-        signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
         os.environ["MUTANT_UNDER_TEST"] = name
         status = 1
         try:
-            status = 0 if all(_passes(session, session.items[number]) for number in chosen) else 1
+            status = 0 if all(_passes(session, number, coverage) for number in chosen) else 1
         finally:
             os._exit(status)
 
@@ -160,7 +159,10 @@ class Forks:
         self.killed[self._running.pop(pid)] = status != 0
 
 
-def _passes(session: pytest.Session, item: pytest.Item) -> bool:
+def _passes(session: pytest.Session, number: int, coverage: Coverage) -> bool:
+    item = session.items[number]
+    # Of processor time: a loop without an end is the end of the fork, and the mutant is found.
+    signal.setitimer(signal.ITIMER_PROF, _LONGER * coverage.seconds[number] + _FEW_SECONDS)
     item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
     return not session.testsfailed
 
@@ -199,13 +201,14 @@ def _covered(session: pytest.Session) -> Coverage:
 def main(outcome: Path, processes: int) -> int:
     os.environ["MUTANT_UNDER_TEST"] = ""
     settings = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutmut"]
-    forks = Forks(places(MUTATED), processes)
+    known: dict[str, bool] = json.loads(outcome.read_text(encoding="utf-8"))
+    forks = Forks({name: lines for name, lines in places(MUTATED).items() if name not in known}, processes)
     silent = ["-o", "addopts=--import-mode=importlib", "-p", "no:terminal"]
     arguments = [*silent, *settings["pytest_add_cli_args"], *settings["pytest_add_cli_args_test_selection"]]
     status = pytest.main(arguments, plugins=[forks])
     if forks.killed.keys() != forks.mutants.keys():
         return int(status) or 1
-    outcome.write_text(json.dumps(forks.killed, indent=0), encoding="utf-8")
+    outcome.write_text(json.dumps({**known, **forks.killed}, indent=0), encoding="utf-8")
     return 0
 
 

@@ -19,6 +19,8 @@ SCORE: Final = Path(__file__).with_name("score.json")
 """The last one that was recorded: ``rooms``, each with its killed and all of its mutants, and ``rows``, the same."""
 FOUND: Final = "found.json"
 """In the folder of the mutants: each by name, and whether the tests have killed it."""
+TRIED_AGAIN: Final = "tried-again.json"
+"""The same of those that were tried again."""
 
 _TELL_WHAT_RUNS = """
 import json, sys
@@ -45,8 +47,18 @@ class Mutant:
 
     @property
     def room(self) -> str:
-        """The file in the core, such as ``sasl/scram``."""
-        return "/".join(self.name.split(".")[1:-1])
+        return room_of(self.name)
+
+
+def room_of(name: str) -> str:
+    """The file in the core of a mutant, such as ``sasl/scram``."""
+    return "/".join(name.split(".")[1:-1])
+
+
+def of_other_rooms(file: Path, rooms: list[str]) -> dict[str, bool]:
+    """What an earlier run has found out about the rooms that are not named; nothing where none is."""
+    known: dict[str, bool] = json.loads(file.read_text(encoding="utf-8")) if rooms and file.exists() else {}
+    return {name: killed for name, killed in known.items() if room_of(name) not in rooms}
 
 
 def mutants(folder: Path) -> list[Mutant]:
@@ -96,7 +108,7 @@ def run_at_import(folder: Path) -> set[str]:
 
 def remembered(folder: Path, name: str, ask: Callable[[str], bool]) -> bool:
     """What was found out about a mutant in this run, so that no report asks again."""
-    file = folder / "tried-again.json"
+    file = folder / TRIED_AGAIN
     known: dict[str, bool] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     if name not in known:
         known[name] = ask(name)
