@@ -202,6 +202,10 @@ LINES: list[tuple[str, bytes]] = [
         b"MAIL FROM:<a@x.example> HOLDFOR=1 HOLDUNTIL=2026-11-23T12:00:00Z",
     ),
     ("550 5.6.7 A reverse-path that is not ASCII needs SMTPUTF8", "MAIL FROM:<é@x.example>".encode()),
+    (
+        "501 5.5.4 Bad argument of MAIL",
+        "MAIL FROM:<é@x.example> SMTPUTF8 HOLDFOR=1 HOLDUNTIL=2026-11-23T12:00:00Z".encode(),
+    ),
     ("501 5.5.4 TO:<path> is wanted", b"RCPT FROM:<a@x.example>"),
     ("501 5.1.3 TO:<path> is wanted, and a mailbox in it", b"RCPT TO:a@x.example"),
     ("501 5.1.3 Bad mailbox in the path", b"RCPT TO:<>"),
