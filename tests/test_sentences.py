@@ -539,7 +539,21 @@ LOCAL: list[tuple[str, Do]] = [
         "a reply 250 that no command asked for; only 421 may come unasked",
         lambda: ready_server().send(Reply(250)),
     ),
+    (
+        (
+            "235 to an authentication that the client has cancelled, or to a line that is no response: it can only be "
+            "refused (RFC 4954 section 4)"
+        ),
+        lambda: server_with_a_cancelled_exchange().send(Reply(235)),
+    ),
 ]
+
+
+def server_with_a_cancelled_exchange() -> ServerConnection:
+    server = ready_server("AUTH LOGIN", secure=True)
+    give(server, b"AUTH LOGIN\r\n", 334)
+    receive(server, b"*\r\n")
+    return server
 
 
 def session_that_is_ready() -> Session:
