@@ -51,7 +51,7 @@ from .extensions import NO_EXTENSIONS
 from .grammar import strict_base64
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
 from .offer import objection
-from .replies import Reply, ReplyParser
+from .replies import Reply, ReplyParser, memory_for
 from .sasl import Challenge, usable
 from .sasl.base import readable
 from .states import CLOSED, DATA, FAILED, SERVICE_CLOSING, TLS, Kind, LastBdat, kind_of
@@ -83,9 +83,9 @@ class ClientConnection(Connection, role=Role.CLIENT):
     __slots__ = (
         "_auth_error",
         "_chunk_left",
+        "_memory",
         "_parser",
         "_recipients",
-        "_reply_position",
         "_sent",
         "_sent_behind",
         "_stuffer",
@@ -117,13 +117,13 @@ class ClientConnection(Connection, role=Role.CLIENT):
             on_send=on_send,
         )
         self.line_ends = line_ends
-        self._parser = ReplyParser(limits)
+        self._parser: ReplyParser | None = None  # while within a reply
+        self._memory = memory_for(limits)
         self._stuffer: Stuffer | None = None
         self._auth_error: str | None = None  # what the last challenge said, where it was no challenge
         self._chunk_left = 0  # octets of the last BDAT that are still to be sent
         self._recipients: deque[str] | None = None  # LMTP: who was accepted, in order
         self._sent = 0
-        self._reply_position = 0  # where in the stream the reply now being read begins
         self._sent_behind: deque[tuple[int, int]] | None = None  # (number of the command, position)
 
     # Out -----------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
             if len(data) > self._chunk_left:
                 raise LocalProtocolError(f"{len(data)} octets for a chunk that has room for {self._chunk_left}")
             self._check_content(data)
-            if self._lines or self._parser.in_progress:
+            if self._lines or self._parser:
                 self._check_chunk_is_open(self._unread())
             self._chunk_left -= len(data)
             return data
@@ -199,7 +199,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
     def _send(self, message: Command | Reply) -> bytes:
         if not isinstance(message, Command):
             raise LocalProtocolError(f"a client sends commands, and a {type(message).__name__} is none")
-        if (self._lines or self._parser.in_progress) and not self._session.is_waiting and self.state is not CLOSED:
+        if (self._lines or self._parser) and not self._session.is_waiting and self.state is not CLOSED:
             raise self._fail(RemoteProtocolError(_UNASKED, self._unread()))
         objection = self.objection(message)
         if objection is not None:
@@ -249,33 +249,54 @@ class ClientConnection(Connection, role=Role.CLIENT):
         return seconds
 
     def _next_event(self) -> Event | Pause:
-        session, lines, parser = self._session, self._lines, self._parser
+        session, lines = self._session, self._lines
         if session.state is TLS:
             return self._wait_for_tls()
+        if self._parser is not None:
+            return self._read_reply(self._parser)
+        if session.is_waiting and not self._sent_behind:
+            reply = lines.take_known(self._memory.by_octets, self._memory.by_line)
+            if reply is not None:
+                recipient = None if session.lmtp else session.another_recipient(reply.code)
+                if recipient is None:
+                    return self._answer(reply)
+                self._last_reply = reply
+                return ReplyReceived(recipient, reply)
+        if not lines:
+            return self._end_of_input()
+        position = lines.consumed
+        if self._is_unsolicited(position) and lines.first() not in _MAY_COME_UNASKED:
+            raise RemoteProtocolError(_UNASKED, lines.peek(256))
+        return self._read_reply(ReplyParser(self.limits, position))
+
+    def _read_reply(self, parser: ReplyParser) -> Event | Pause:
+        lines = self._lines
+        octets = b"" if parser.in_progress else lines.whole()
         while True:
-            if not parser.in_progress:
-                self._reply_position = lines.consumed
-                if self._is_unsolicited() and lines and lines.first() not in _MAY_COME_UNASKED:
-                    raise RemoteProtocolError(_UNASKED, lines.peek(256))
             line = lines.next_line()
             if line is None:
-                return self._no_whole_line()
+                return self._no_whole_reply(parser)
             reply = parser.feed_line(line)
             if reply is not None:
-                return self._answer(reply)
+                break
+        self._parser = None
+        if octets and not lines:
+            self._memory.remember(octets, reply)
+        return self._unsolicited(reply) if self._is_unsolicited(parser.position) else self._answer(reply)
 
-    def _no_whole_line(self) -> Event | Pause:
-        if self._eof and (self._lines or self._parser.in_progress):
+    def _no_whole_reply(self, parser: ReplyParser) -> Event | Pause:
+        if parser.in_progress:
+            self._parser = parser
+        if self._eof:
             raise RemoteProtocolError("the stream ended within a reply", self._unread())
-        return self._end_of_input()
+        return Pause.NEED_DATA
 
     def _unread(self) -> bytes:
-        return self._parser.received() + self._lines.peek(256)
+        begun = b"" if self._parser is None else self._parser.received()
+        return begun + self._lines.peek(256)
 
     def _answer(self, reply: Reply) -> Event:
         session = self._session
-        if self._is_unsolicited():
-            return self._unsolicited(reply)
         if self._chunk_left:
             self._check_chunk_is_open(bytes(reply))
         recipient = self._recipient() if self._recipients else None
@@ -285,7 +306,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
             raise RemoteProtocolError(str(error), bytes(reply)) from None
         if self._sent_behind:
             self._forget_position(self._sent_behind)
-        if kind in _SAY_NO_MORE and reply.code not in _SAY_MORE and not self.lmtp:
+        if kind in _SAY_NO_MORE and reply.code not in _SAY_MORE and not session.lmtp:
             self._last_reply = reply
             return ReplyReceived(command, reply)
         self._replied(kind, reply)
@@ -301,14 +322,14 @@ class ClientConnection(Connection, role=Role.CLIENT):
         self._last_reply = reply
         return ServiceClosing(Unsolicited(), reply)
 
-    def _is_unsolicited(self) -> bool:
-        """Nothing waits for the reply that is being read, or what waits was sent when it had begun to arrive."""
+    def _is_unsolicited(self, position: int) -> bool:
+        """Nothing waits for the reply that begins there, or what waits was sent when it had begun to arrive."""
         if not self._session.is_waiting:
             return True
         if not self._sent_behind:
             return False
-        number, position = self._sent_behind[0]
-        return number == self._number_of_first and self._reply_position < position
+        number, sent_at = self._sent_behind[0]
+        return number == self._number_of_first and position < sent_at
 
     @property
     def _number_of_first(self) -> int:

@@ -244,7 +244,7 @@ class Connection:
         if self._error is not None:
             raise RemoteProtocolError(*self._error)
         try:
-            if self.state is CLOSED:
+            if self._session.state is CLOSED:
                 self._lines.clear()  # nothing that comes after the end is of any use
                 return self._end_of_input()
             return self._next_event()

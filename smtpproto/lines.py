@@ -13,7 +13,8 @@ is judged and split as a whole, into ``_ready``, and handed out one by one.
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeVar
 
 from .errors import RemoteProtocolError
 
@@ -21,6 +22,8 @@ _CR: Final = 13
 _NUL: Final = 0
 _BLOCK: Final = 8192
 """How many octets are split into lines at once: enough to be worth it, and a bound to what it costs in memory."""
+
+_Known = TypeVar("_Known")
 
 _faults = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n").finditer
 
@@ -116,6 +119,33 @@ class LineBuffer:
             raise _malformed(data[start:stop])
         self._advance(stop)
         return line
+
+    def take_known(self, wholes: Mapping[bytes, _Known], lines: Mapping[bytes, _Known]) -> _Known | None:
+        """Take out what need not be read again, as it is known; None, and nothing is taken, where it is not.
+
+        That is the next line, where many have come at once, by its octets without the CRLF; otherwise all that is
+        buffered, CRLFs included.  Nothing in either may have a line that is longer than ``limit``.
+        """
+        ready = self._ready
+        if ready is not None:
+            found = lines.get(ready[-1])
+            if found is not None:
+                stop = self._start + len(ready.pop()) + 2
+                if ready:
+                    self._start = stop
+                else:
+                    self._advance(stop)
+            return found
+        if self._start or self._more is not None:
+            return None
+        found = wholes.get(self._data)
+        if found is not None:
+            self._advance(len(self._data))
+        return found
+
+    def whole(self) -> bytes:
+        """All that is buffered, if it has come as one piece, of which nothing was taken; else nothing."""
+        return b"" if self._start or self._more is not None else self._data
 
     def raw(self) -> tuple[bytes, int]:
         """All that is buffered, as it lies: an object, and the index in it at which the buffered octets begin.

@@ -7,7 +7,6 @@ A reply is text for people behind a number for programs, and its text comes in a
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from .errors import LocalProtocolError, RemoteProtocolError
@@ -211,15 +210,75 @@ _HEADS: Final = {
     for separator in (b" ", b"-", b"")
 }
 
-_SHORT: Final = 64
-"""Octets of a line that are worth remembering."""
+
+class ReplyMemory:
+    """Replies that need not be read again when they come again.
+
+    Most are one of very few (``250 2.1.5 Ok``; what the same server says to EHLO each time), and a remembered one costs
+    a fraction.  Replies are immutable, so connections can share them, and their strings.  All that a hostile peer can
+    do is to fill a bounded number of places; a challenge of SASL (334) gets none.
+    """
+
+    __slots__ = ("by_line", "by_octets")
+
+    MOST: Final = 256
+    """How many are remembered in either way."""
+    LINE: Final = 64
+    """Octets of a line that is worth it."""
+    OCTETS: Final = 1024
+    """Octets of a reply that is worth it, CRLFs included."""
+
+    by_octets: dict[bytes, Reply]
+    """By all of their octets, as they came."""
+    by_line: dict[bytes, Reply]
+    """Those of one line, by that line without its CRLF."""
+
+    def __init__(self) -> None:
+        self.by_octets = {}
+        self.by_line = {}
+
+    def remember(self, octets: bytes, reply: Reply) -> None:
+        """The next time, these octets are this reply."""
+        if len(octets) <= self.OCTETS:
+            self._put(self.by_octets, octets, reply)
+
+    def remember_line(self, line: bytes, reply: Reply) -> None:
+        """The next time, this line is this reply."""
+        if len(line) <= self.LINE:
+            self._put(self.by_line, line, reply)
+
+    def _put(self, known: dict[bytes, Reply], octets: bytes, reply: Reply) -> None:
+        if reply.code != 334:
+            if len(known) >= self.MOST:
+                known.clear()
+            known[octets] = reply
+
+
+class _NoMemory(ReplyMemory):
+    __slots__ = ()
+
+    def remember(self, octets: bytes, reply: Reply) -> None:
+        pass
+
+
+_MEMORY: Final = ReplyMemory()
+_NO_MEMORY: Final = _NoMemory()
+
+
+def memory_for(limits: Limits) -> ReplyMemory:
+    """What may be taken from memory: nothing, where it could be longer than the limits allow."""
+    lines = ReplyMemory.OCTETS // len(b"250-\r\n") + 1
+    roomy = min(limits.reply_line, limits.reply_octets) >= ReplyMemory.OCTETS and limits.reply_lines >= lines
+    return _MEMORY if roomy else _NO_MEMORY
 
 
 class ReplyParser:
-    """Makes replies of lines, one parser for each connection."""
+    """Makes replies of lines, for as long as a connection is within one."""
 
-    __slots__ = ("_code", "_limits", "_octets", "_texts")
+    __slots__ = ("_code", "_limits", "_octets", "_texts", "position")
 
+    position: int
+    """Where in the stream the reply in progress begins."""
     _limits: Limits
     _code: int
     """The code of the reply in progress; like ``_octets``, of no meaning while there is none."""
@@ -227,8 +286,9 @@ class ReplyParser:
     _texts: list[bytes] | None
     """Its lines so far, without their codes; None while no reply is in progress."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, position: int = 0) -> None:
         self._limits = limits
+        self.position = position
         self._code = self._octets = 0
         self._texts = None
 
@@ -256,14 +316,14 @@ class ReplyParser:
                 raise RemoteProtocolError(f"a reply has more than {self._limits.reply_lines} lines", line)
         if octets > self._limits.reply_octets:
             raise RemoteProtocolError(f"a reply has more than {self._limits.reply_octets} octets", line)
-        if texts is None and len(line) <= _SHORT:
-            reply = _short_reply(line)
-            if reply is not None:
-                return reply
+        if texts is None and line in _MEMORY.by_line:
+            return _MEMORY.by_line[line]
         head = _read_head(line)
         if texts is None:
             if head > 0:
-                return trusted_reply(head, (_decode(line[4:]),))
+                reply = trusted_reply(head, (_decode(line[4:]),))
+                _MEMORY.remember_line(line, reply)
+                return reply
             self._texts, self._code = [line[4:]], -head
         else:
             if head not in (self._code, -self._code):
@@ -292,14 +352,3 @@ def _read_head(line: bytes) -> int:
 
 def _decode(text: bytes) -> str:
     return text.decode("utf-8", "surrogateescape")
-
-
-@lru_cache(maxsize=256)
-def _short_reply(line: bytes) -> Reply | None:
-    """The reply that consists of this line; None if more lines follow it.
-
-    Most replies are one of very few (``250 2.1.5 Ok``), and remembered ones cost a fifth.  Replies are immutable, so
-    connections can share them; and all that a hostile peer can do is to fill 256 places with 64 octets each.
-    """
-    head = _read_head(line)
-    return trusted_reply(head, (_decode(line[4:]),)) if head > 0 else None

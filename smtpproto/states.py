@@ -27,7 +27,7 @@ Every transition stands in a table below; nothing hides in code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
@@ -111,6 +111,8 @@ class BadLine(Command):
 
 Kind = type[Command]
 Row = Mapping[int, State]
+_Outstanding = tuple[Command, Kind, State]
+"""A command, its kind, and the state that its success leads to."""
 Table = Mapping[State, Mapping[Kind, Row]]
 
 START: Final = State.START
@@ -197,6 +199,9 @@ def _frozen(table: dict[State, dict[Kind, Row]]) -> Table:
 TRANSITIONS, LATE = _table({Ehlo: {2: READY}, Helo: {2: READY}}, {Data: {354: DATA}})
 LMTP_TRANSITIONS, LMTP_LATE = _table({Lhlo: {2: READY}}, {})
 
+_TABLES: Final = ((TRANSITIONS, LATE), (LMTP_TRANSITIONS, LMTP_LATE))
+"""By `Session.lmtp`."""
+
 SERVICE_CLOSING: Final = 421
 """The reply after which the server is gone, whatever it answers: every state goes to CLOSED.  RFC 5321 section 3.8."""
 
@@ -255,7 +260,8 @@ def expected_reply(kind: Kind) -> int:
 class Session:
     """One session: the state, what is outstanding, and where that leads."""
 
-    __slots__ = ("_answered", "_late", "_owed", "_queue", "_table", "accepted", "predicted", "state")
+    # There is one for each idle connection: not a word of data beyond these.
+    __slots__ = ("_answered", "_owed", "_queue", "accepted", "lmtp", "predicted", "state")
 
     state: State
     """What the replies so far have confirmed."""
@@ -263,55 +269,53 @@ class Session:
     """Where the success of all that is outstanding will lead."""
     accepted: int
     """Recipients accepted in the current mail transaction."""
+    lmtp: bool
+    """True where the session speaks LMTP.  RFC 2033."""
 
     def __init__(self, *, lmtp: bool = False) -> None:
-        self._table = LMTP_TRANSITIONS if lmtp else TRANSITIONS
-        self._late = LMTP_LATE if lmtp else LATE
+        self.lmtp = lmtp
         self.state = START
         self.accepted = 0
-        # Entries are (command, kind, state that its success leads to); those before _answered are dealt with, and
-        # dropped many at a time, so that taking one is cheap and an idle session small.
-        self._queue: list[tuple[Command, Kind, State]] = []
+        # Those before _answered are dealt with, and dropped many at a time, so that taking one is cheap; and None, and
+        # no empty list, where nothing is outstanding, so that an idle session is small.
+        self._queue: list[_Outstanding] | None = None
         self._answered = 0
         self._owed = 0
         self.predicted = START
         self.add(Connect(), Connect)  # the greeting answers this
 
     @property
-    def lmtp(self) -> bool:
-        """True where the session speaks LMTP.  RFC 2033."""
-        return self._table is LMTP_TRANSITIONS
-
-    @property
     def outstanding(self) -> tuple[Command, ...]:
         """The commands that are not answered yet, oldest first."""
-        return tuple(entry[0] for entry in self._entries())
+        queue = self._queue
+        return () if queue is None else tuple(queue[i][0] for i in range(self._answered, len(queue)))
 
     @property
     def is_waiting(self) -> bool:
         """True while anything is outstanding."""
-        return bool(self._queue)
+        return self._queue is not None
 
     @property
     def waiting(self) -> int:
         """How many commands are outstanding."""
-        return len(self._queue) - self._answered
+        return 0 if self._queue is None else len(self._queue) - self._answered
 
     @property
     def first(self) -> tuple[Command, Kind]:
         """The command that the next reply answers, and its kind.  Only while `is_waiting`."""
+        assert self._queue is not None
         command, kind, _ = self._queue[self._answered]
         return command, kind
 
     def objection(self, kind: Kind, *, pipelining: bool) -> str | None:
         """Why a command may not come now, as a sentence; None where it may."""
-        if self._queue:
+        if self._queue is not None:
             last = self._queue[-1][1]
             if last in ENDS_GROUP:
                 return f"{_name(last)} is not answered yet, and nothing may follow it before (RFC 2920 section 3.1)"
             if not pipelining:
                 return f"{_name(last)} is not answered yet, and PIPELINING was not offered (RFC 2920 section 3)"
-        if kind not in self._table[self.predicted]:
+        if kind not in _TABLES[self.lmtp][0][self.predicted]:
             return f"{_name(kind)} is out of sequence here: {self.predicted.value}"
         return None
 
@@ -325,36 +329,66 @@ class Session:
 
     def add(self, command: Command, kind: Kind) -> None:
         """As `command`, for one that was judged already, or that a server refuses: it owes a reply all the same."""
-        self.predicted = self._success(self.predicted, kind)
-        self._queue.append((command, kind, self.predicted))
+        self.predicted = state = self._success(self.predicted, kind)
+        if self._queue is None:
+            self._queue = [(command, kind, state)]
+        else:
+            self._queue.append((command, kind, state))
 
     def reply(self, code: int) -> tuple[Command, Kind, State]:
         """A reply came (client) or was given (server): the command that it answers, its kind, the state before.
 
         Raises `LocalProtocolError`, and changes nothing, where the table has no place for it.
         """
-        before = self.state
-        if not self._queue:
+        # All in one function, as every reply comes through here, and a call costs as much as the rest of a line.
+        before, queue = self.state, self._queue
+        if queue is None:
             raise LocalProtocolError(f"a reply {code} that no command asked for")
         if before is CLOSED or before is ERROR:
             raise LocalProtocolError(f"a reply {code} comes too late: {before.value}")
-        command, kind, predicted = self._queue[self._answered]
+        command, kind, predicted = queue[self._answered]
         if code == SERVICE_CLOSING:
-            self._pop()
+            self._pop(queue)
             self.close()
             return command, kind, before
-        after = self._next_state(kind, code)
+        digit = code // 100
+        table, late = _TABLES[self.lmtp]
+        row = table[before].get(kind) or late.get(before, _NO_ROWS).get(kind, _NO_ROW)
+        after = row.get(digit) or row.get(code)
+        if after is None:
+            if digit not in (4, 5):
+                raise LocalProtocolError(f"{code} is no answer to {_name(kind)} here: {before.value}")
+            after = before
         if kind in _ENDS_CONTENT and self._owes_more(kind):
             return command, kind, before
-        self._pop()
-        self._enter(after, kind, code)
+        self._pop(queue)
+        if kind is Rcpt and digit == 2:
+            self.accepted += 1
+        elif after not in TRANSACTION_STATES:
+            self.accepted = 0
+        self.state = after
         if after is not predicted:
             self._predict_anew()
         return command, kind, before
 
+    def another_recipient(self, code: int) -> Command | None:
+        """`reply`, for what comes most often: a further recipient is accepted, as predicted.
+
+        The command; None, and nothing is changed, where it is anything else.
+        """
+        queue = self._queue
+        if queue is None or code // 100 != 2 or self.state is not RCPT:
+            return None
+        command, kind, predicted = queue[self._answered]
+        if kind is not Rcpt or predicted is not RCPT:
+            return None
+        self._pop(queue)
+        self.accepted += 1
+        return command
+
     def tls_established(self) -> None:
         """The TLS handshake is done.  RFC 3207 section 4.2: as if the greeting had just been given."""
-        rows = self._table[self.state]
+        rows = _TABLES[self.lmtp][0][self.state]
         if TlsHandshake not in rows:
             raise LocalProtocolError(f"no TLS handshake is due: {self.state.value}")
         self.state = self.predicted = rows[TlsHandshake][2]
@@ -367,18 +401,6 @@ class Session:
         """The peer has broken the protocol."""
         self.state = self.predicted = ERROR
 
-    def _next_state(self, kind: Kind, code: int) -> State:
-        digit = code // 100
-        row = self._table[self.state].get(kind)
-        if row is None:
-            row = self._late.get(self.state, _NO_ROWS).get(kind, _NO_ROW)
-        after = row.get(digit) or row.get(code)
-        if after is not None:
-            return after
-        if digit in (4, 5):
-            return self.state
-        raise LocalProtocolError(f"{code} is no answer to {_name(kind)} here: {self.state.value}")
-
     def _owes_more(self, kind: Kind) -> bool:
         """LMTP: the end of the content owes one reply for each accepted recipient.  RFC 2033 section 4.2."""
         if not self.lmtp or (kind is LastBdat and self.state is FAILED):
@@ -387,33 +409,23 @@ class Session:
         self._owed = owed - 1
         return self._owed > 0
 
-    def _enter(self, after: State, kind: Kind, code: int) -> None:
-        if kind is Rcpt and code < 300:
-            self.accepted += 1
-        elif after not in TRANSACTION_STATES:
-            self.accepted = 0
-        self.state = after
-
-    def _entries(self) -> Iterator[tuple[Command, Kind, State]]:
-        return (self._queue[i] for i in range(self._answered, len(self._queue)))
-
-    def _pop(self) -> None:
-        self._answered += 1
-        if self._answered == len(self._queue):
-            self._queue.clear()
+    def _pop(self, queue: list[_Outstanding]) -> None:
+        self._answered = answered = self._answered + 1
+        if answered == len(queue):
+            self._queue = None
             self._answered = 0
-        elif self._answered >= _DEALT_WITH and 2 * self._answered >= len(self._queue):
+        elif answered >= _DEALT_WITH and 2 * answered >= len(queue):
             # Whoever sends the next chunk before the last one is answered never lets the queue run empty.
-            del self._queue[: self._answered]
+            del queue[:answered]
             self._answered = 0
 
     def _success(self, state: State, kind: Kind) -> State:
-        return self._table[state].get(kind, _NO_ROW).get(expected_reply(kind), state)
+        return _TABLES[self.lmtp][0][state].get(kind, _NO_ROW).get(expected_reply(kind), state)
 
     def _predict_anew(self) -> None:
-        state = self.state
-        queue = self._queue
-        for i in range(self._answered, len(queue)):
+        state, queue = self.state, self._queue
+        for i in range(self._answered, 0 if queue is None else len(queue)):
+            assert queue is not None
             command, kind, predicted = queue[i]
             state = self._success(state, kind)
             if state is predicted:

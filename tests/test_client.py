@@ -166,6 +166,7 @@ def test_challenges(line: bytes, challenge: bytes | None) -> None:
     client = ready_client(*EVERYTHING)
     (event,) = ask(client, Auth("LOGIN"), line + b"\r\n")
     assert isinstance(event, AuthChallenge)
+    assert event.command == Auth("LOGIN")
     assert event.challenge == challenge
     assert event.reply.lines[0].encode("utf-8", "surrogateescape") == line[4:]
     assert client.state is State.AUTH
@@ -1200,6 +1201,48 @@ def test_an_ehlo_reply_of_64_kib_passes(cut: Callable[[bytes], list[bytes]]) -> 
     (event,) = receive(client, *cut(data))
     assert isinstance(event, EhloReply)
     assert len(event.extensions) == 591
+
+
+@pytest.mark.parametrize("data", [b"250-aaaa\r\n250 bbbb\r\n", b"250 aaaaaaaa\r\n"])
+@pytest.mark.parametrize(
+    "limits", [Limits(reply_line=12), Limits(reply_lines=1, reply_line=12), Limits(reply_octets=13)]
+)
+def test_what_another_connection_has_read_is_not_taken_where_it_is_too_long(data: bytes, limits: Limits) -> None:
+    for _ in range(2):
+        assert len(ask(ready_client(), Noop(), data)) == 1
+    tight = ClientConnection(limits=limits)
+    receive(tight, b"220 mx\r\n")
+    tight.send(Helo("me.example"))
+    if data.startswith(b"250-") and limits == Limits(reply_line=12):
+        assert len(receive(tight, data)) == 1
+    else:
+        with pytest.raises(RemoteProtocolError, match=r"longer than|more than"):
+            receive(tight, data)
+
+
+@given(st.lists(st.sampled_from([250, 251, 450, 550, 421]), min_size=1, max_size=20), st.data())
+def test_a_group_is_answered_the_same_whether_its_replies_were_seen_before_or_not(
+    codes: list[int], draw: st.DataObject
+) -> None:
+    fresh = draw.draw(st.integers(0, 1 << 64))
+    outcomes: list[list[tuple[int, State, int]]] = []
+    for _ in range(2):  # whatever was not known the first time is known the second time
+        client = ready_client("PIPELINING")
+        client.send(Mail("a@x.example"))
+        commands = [Rcpt(f"{number}@y.example") for number in range(len(codes))]
+        for command in commands:
+            client.send(command)
+        client.receive_data(b"250 ok\r\n" + b"".join(b"%d %x\r\n" % (code, fresh) for code in codes))
+        found: list[tuple[int, State, int]] = []
+        for event in upcoming(client):
+            assert isinstance(event, ReplyReceived)
+            assert isinstance(event.command, Mail) or event.command is commands[len(found) - 1]
+            assert event.reply is client.last_reply
+            found.append((event.reply.code, client.state, client.waiting))
+        outcomes.append(found)
+    assert outcomes[0] == outcomes[1]
+    until = codes.index(421) + 1 if 421 in codes else len(codes)
+    assert [code for code, *_ in outcomes[0]] == [250, *codes[:until]]
 
 
 @given(st.data())

@@ -682,6 +682,7 @@ def test_bdat() -> None:
         (b"MAIL FROM:a@b SIZE=5", Mail("a@b", size=5)),
         (b"RCPT TO: <a@b>", Rcpt("a@b")),
         (b"RCPT TO:Postmaster", Rcpt("Postmaster")),
+        (b"RCPT TO:<a@b>  NOTIFY=NEVER", Rcpt("a@b", notify="NEVER")),
         (b"EHLO  a", Ehlo("a")),
         (b"BDAT  5", Bdat(5)),
     ],
@@ -692,7 +693,18 @@ def test_lenience(line: bytes, command: Command) -> None:
         parse_command(line)
 
 
-@pytest.mark.parametrize("line", [b"MAIL FROM:", b"MAIL FROM:a@b>", b"MAIL FROM:<a@b", b"MAIL FROM:a b@c", b"MAIL a@b"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"MAIL FROM:",
+        b"MAIL FROM:a@b>",
+        b"MAIL FROM:<a@b",
+        b"MAIL FROM:a b@c",
+        b"MAIL a@b",
+        b"MAIL FROM:\x0b<a@b>",
+        b"MAIL FROM:X<a@b>",
+    ],
+)
 def test_lenience_has_an_end(line: bytes) -> None:
     bad(line, lenient=True)
 
@@ -706,6 +718,7 @@ def test_what_peers_send() -> None:
     assert parse_command(b"VRFY a  SMTPutf8") == Vrfy("a", smtputf8=True)
     assert parse_command(b"xclient name=a") == XClient({"NAME": "a"})
     assert parse_command(b"FOO  bar") == UnknownCommand("FOO", "bar")
+    assert str(UnknownCommand("foo")) == "FOO"
 
 
 @given(st.binary(max_size=60) | any_texts().map(lambda text: text.encode("utf-8", "surrogatepass")), st.booleans())

@@ -386,3 +386,40 @@ def test_of_several_line_ends_that_came_in_small_pieces_the_first_is_the_first()
     for piece in (b"abcdef", b"\r", b"\nx\r\n", b"y\r\n"):
         buffer.feed(piece)
     assert [buffer.next_line() for _ in range(4)] == [b"abcdef", b"x", b"y", None]
+
+
+def test_what_is_known_is_taken_as_a_whole_or_line_by_line() -> None:
+    wholes, each = {b"ab\r\n": "whole", b"ab\r\ncd\r\n": "two"}, {b"ab": "a line", b"cd": "another"}
+    buffer = LineBuffer(LIMIT)
+    assert buffer.take_known(wholes, each) is None
+    buffer.feed(b"ab\r\n")
+    assert buffer.whole() == b"ab\r\n"
+    assert (buffer.take_known(wholes, each), len(buffer), buffer.consumed, buffer.whole()) == ("whole", 0, 4, b"")
+    buffer.feed(b"ab\r\ncd\r\n")
+    assert (buffer.take_known(wholes, each), len(buffer), buffer.consumed) == ("two", 0, 10 + 2)
+    buffer.feed(b"ef\r\nab\r\ngh\r\ncd\r\n")
+    assert buffer.take_known(wholes, each) is None
+    assert buffer.next_line() == b"ef"
+    assert (buffer.take_known(wholes, each), buffer.consumed) == ("a line", 20)
+    assert (buffer.take_known(wholes, each), buffer.consumed, buffer.whole()) == (None, 20, b"")
+    assert buffer.next_line() == b"gh"
+    assert (buffer.take_known(wholes, each), buffer.consumed, len(buffer)) == ("another", 28, 0)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"ab"],  # its line end has not come, and may never
+        [b"x\r\nab\r\n"],
+        [b"ab\r\n", b"\r\n"],
+        [b"ab\r\n\r\n"],
+        [b"a", b"b\r", b"\n"],
+    ],
+)
+def test_what_is_more_or_less_than_what_is_known_is_not_taken(pieces: list[bytes]) -> None:
+    known = {b"ab\r\n": "known", b"ab": "a line", b"": "nothing"}
+    buffer = LineBuffer(LIMIT)
+    for piece in pieces:
+        buffer.feed(piece)
+    assert buffer.take_known({b"ab\r\n": "known"}, known) is None
+    assert buffer.peek(100) == b"".join(pieces)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from smtpproto.errors import LocalProtocolError, RemoteProtocolError
 from smtpproto.limits import Limits
-from smtpproto.replies import EnhancedStatus, Reply, ReplyParser, trusted_reply, with_status
+from smtpproto.replies import EnhancedStatus, Reply, ReplyMemory, ReplyParser, memory_for, trusted_reply, with_status
 
 codes = st.integers(200, 599)
 # Characters of every kind, and octets that are not UTF-8.
@@ -391,3 +391,40 @@ def test_a_short_reply_is_made_once_for_all_connections_and_a_long_one_is_not_ke
     assert parser.feed_line(short) is other.feed_line(short) is not None
     assert parser.feed_line(long) == other.feed_line(long)
     assert parser.feed_line(long) is not other.feed_line(long)
+
+
+def test_what_is_remembered_is_little_and_no_challenge() -> None:
+    memory, ok = ReplyMemory(), Reply(250, "ok")
+    for octets in (b"x" * 64, b"x" * 65, b"x" * 1024, b"x" * 1025):
+        memory.remember(octets, ok)
+        memory.remember_line(octets, ok)
+    memory.remember(b"334 c2VjcmV0\r\n", Reply(334, "c2VjcmV0"))
+    memory.remember_line(b"334 c2VjcmV0", Reply(334, "c2VjcmV0"))
+    assert memory.by_octets == {b"x" * 64: ok, b"x" * 65: ok, b"x" * 1024: ok}
+    assert memory.by_line == {b"x" * 64: ok}
+
+
+def test_however_many_replies_a_peer_makes_up_few_are_remembered() -> None:
+    memory, most = ReplyMemory(), 0
+    for number in range(1000):
+        memory.remember(b"250 %d\r\n" % number, Reply(250, str(number)))
+        memory.remember_line(b"250 %d" % number, Reply(250, str(number)))
+        most = max(most, len(memory.by_octets), len(memory.by_line))
+    assert most == ReplyMemory.MOST
+    assert memory.by_line[b"250 999"] == memory.by_octets[b"250 999\r\n"] == Reply(250, "999")
+
+
+@pytest.mark.parametrize(
+    ("limits", "may"),
+    [
+        (Limits(), True),
+        (Limits(reply_line=1024, reply_octets=1024, reply_lines=171), True),
+        (Limits(reply_line=1023), False),
+        (Limits(reply_octets=1023), False),
+        (Limits(reply_lines=170), False),
+    ],
+)
+def test_nothing_is_taken_from_memory_where_it_could_be_more_than_the_limits_allow(limits: Limits, may: bool) -> None:
+    memory = memory_for(limits)
+    memory.remember(b"250 a\r\n", Reply(250, "a"))
+    assert (memory_for(Limits()) is memory) == may == bool(memory.by_octets)

@@ -24,6 +24,8 @@ from smtpproto.sasl import (
     ServerAnswer,
     ServerNotAuthentic,
 )
+from smtpproto.sasl.credential import MOST_ITERATIONS
+from smtpproto.sasl.scram_messages import terms_of
 from tests.sasl_peers import (
     Scram,
     answered,
@@ -187,6 +189,11 @@ def test_the_maximum_of_iterations_is_for_the_program_to_say() -> None:
             assert f"more iterations than the {most} that are allowed" in str(told(exchange, terms))
 
 
+def test_the_most_iterations_that_can_be_allowed_may_be_wanted() -> None:
+    terms = f"r=nx,s={base64(KNOWING.salt)},i={MOST_ITERATIONS}"
+    assert terms_of(terms, "n", MOST_ITERATIONS) == ("nx", KNOWING.salt, MOST_ITERATIONS)
+
+
 @pytest.mark.rfc("5802", "5.1")
 @pytest.mark.parametrize(
     ("verdict", "why"),
@@ -281,6 +288,7 @@ def test_nothing_may_follow_the_signature() -> None:
         (b"e=channel-binding-not-supported", "channel-binding-not-supported"),
         (b"e=server-does-support-channel-binding", "server-does-support-channel-binding"),
         (b"e=invalid-proof,x=y", "invalid-proof"),
+        (b"e=invalid-proof,x=y,z=w", "invalid-proof"),
         (b"e=", None),
         (b"e=,", None),
         (b"e=\xff\x1b[0m", "\\xff [0m"),

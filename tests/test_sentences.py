@@ -202,6 +202,10 @@ LINES: list[tuple[str, bytes]] = [
         b"MAIL FROM:<a@x.example> HOLDFOR=1 HOLDUNTIL=2026-11-23T12:00:00Z",
     ),
     ("550 5.6.7 A reverse-path that is not ASCII needs SMTPUTF8", "MAIL FROM:<é@x.example>".encode()),
+    (
+        "501 5.5.4 Bad argument of MAIL",
+        "MAIL FROM:<é@x.example> SMTPUTF8 HOLDFOR=1 HOLDUNTIL=2026-11-23T12:00:00Z".encode(),
+    ),
     ("501 5.5.4 TO:<path> is wanted", b"RCPT FROM:<a@x.example>"),
     ("501 5.1.3 TO:<path> is wanted, and a mailbox in it", b"RCPT TO:a@x.example"),
     ("501 5.1.3 Bad mailbox in the path", b"RCPT TO:<>"),
@@ -535,7 +539,21 @@ LOCAL: list[tuple[str, Do]] = [
         "a reply 250 that no command asked for; only 421 may come unasked",
         lambda: ready_server().send(Reply(250)),
     ),
+    (
+        (
+            "235 to an authentication that the client has cancelled, or to a line that is no response: it can only be "
+            "refused (RFC 4954 section 4)"
+        ),
+        lambda: server_with_a_cancelled_exchange().send(Reply(235)),
+    ),
 ]
+
+
+def server_with_a_cancelled_exchange() -> ServerConnection:
+    server = ready_server("AUTH LOGIN", secure=True)
+    give(server, b"AUTH LOGIN\r\n", 334)
+    receive(server, b"*\r\n")
+    return server
 
 
 def session_that_is_ready() -> Session:

@@ -49,6 +49,7 @@ from smtpproto import (
 )
 from smtpproto.content import Unstuffer
 from smtpproto.lines import LineBuffer
+from smtpproto.states import BadLine
 from tests import strategies
 from tests.driving import EVERYTHING, events, give, look, mailing_server, ready_server, receive
 
@@ -66,6 +67,12 @@ def code_of(event: BadCommand) -> tuple[int, str]:
 
 
 # -- one command at a time ----------------------------------------------------------------------------------------
+
+
+def test_a_line_that_is_no_command_owes_a_reply_as_one_that_is_none() -> None:
+    server = ready_server()
+    bad(server, b"\x80\r\n")
+    assert server.outstanding == (BadLine(),)
 
 
 @pytest.mark.rfc("2920", "3.2")
@@ -465,7 +472,7 @@ def test_no_secret_shows() -> None:
         try:
             seen += receive(server, line)
         except RemoteProtocolError as error:
-            seen.append(error)
+            seen += [error, error.received]
         seen += [server, server.outstanding]
     server = ready_server(*EVERYTHING)
     server.receive_data(b"STARTTLS\r\nAUTH PLAIN czNjcmV0\r\n")
@@ -476,6 +483,7 @@ def test_no_secret_shows() -> None:
         server.next_event()
     with pytest.raises(RemoteProtocolError) as again:
         server.next_event()
+    assert (caught.value.received, again.value.received) == (b"", b"")
     seen += [caught.value, again.value]
     for each in seen:
         assert "czNj" not in repr(each) + str(each)
@@ -532,7 +540,7 @@ def test_content_that_must_not_be_is_refused_in_step(body: bytes, fault: str, cu
     assert isinstance(event, BadCommand)
     assert code_of(event) == (554, "5.6.0")
     assert fault in event.reply.text
-    assert event.command == EndOfData()
+    assert (event.line, event.command) == (b".", EndOfData())
     server.send(event.reply)
     assert server.state is State.READY
     assert events(server) == [CommandReceived(Noop())]

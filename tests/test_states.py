@@ -627,7 +627,7 @@ def test_answered_commands_are_dropped_while_others_wait() -> None:
 
     class Watched(Session):
         def reply(self, code: int) -> tuple[Command, Kind, State]:
-            sizes.append(len(self._queue))
+            sizes.append(len(self._queue or ()))
             return super().reply(code)
 
     session = Watched()

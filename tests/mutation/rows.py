@@ -76,6 +76,8 @@ def make(change: Row) -> None:
         for name, value in list(vars(module).items()):
             if value is before:
                 setattr(module, name, after)
+            elif type(value) is tuple and any(each is before for each in value):
+                setattr(module, name, tuple(after if each is before else each for each in value))
 
 
 class Plants:
