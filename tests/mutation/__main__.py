@@ -122,9 +122,10 @@ def main() -> int:
         run(options.processes, options.rooms)
     found = outcome.mutants(MUTANTS)
     at_import = outcome.run_at_import(MUTANTS)
-    for mutant in found:
-        if not mutant.killed and mutant.function in at_import:
-            mutant.killed = outcome.remembered(MUTANTS, mutant.name, try_again)
+    again = [mutant for mutant in found if not mutant.killed and mutant.function in at_import]
+    outcomes = outcome.remembered(MUTANTS, [mutant.name for mutant in again], try_again, options.processes)
+    for mutant in again:
+        mutant.killed = outcomes[mutant.name]
     return report(found, rows.outcome(), record=options.record)
 
 

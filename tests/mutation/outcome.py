@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -106,11 +107,13 @@ def run_at_import(folder: Path) -> set[str]:
     return {each.removesuffix("__mutmut_orig") for each in called if each.endswith("__mutmut_orig")}
 
 
-def remembered(folder: Path, name: str, ask: Callable[[str], bool]) -> bool:
-    """What was found out about a mutant in this run, so that no report asks again."""
+def remembered(folder: Path, names: list[str], ask: Callable[[str], bool], processes: int) -> dict[str, bool]:
+    """What was found out about mutants in this run, so that no report asks again."""
     file = folder / TRIED_AGAIN
     known: dict[str, bool] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    if name not in known:
-        known[name] = ask(name)
-        file.write_text(json.dumps(known), encoding="utf-8")
-    return known[name]
+    asked = [name for name in names if name not in known]
+    with ThreadPoolExecutor(processes) as pool:
+        for name, killed in zip(asked, pool.map(ask, asked), strict=True):
+            known[name] = killed
+            file.write_text(json.dumps(known), encoding="utf-8")
+    return known
