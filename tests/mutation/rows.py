@@ -76,8 +76,10 @@ def make(change: Row) -> None:
         for name, value in list(vars(module).items()):
             if value is before:
                 setattr(module, name, after)
-            elif type(value) is tuple and any(each is before for each in value):
-                setattr(module, name, tuple(after if each is before else each for each in value))
+            elif name == "_TABLES":
+                pairs: tuple[tuple[Table, Table], ...] = value
+                changed = (tuple(after if each is before else each for each in pair) for pair in pairs)
+                setattr(module, name, tuple(changed))
 
 
 class Plants:
