@@ -26,7 +26,8 @@ PIP = -m pip --disable-pip-version-check --quiet --no-input
 SUPPORTED = 3.13 3.12 3.11
 # A test that needs other extras, real servers, or to build things is not one of the fast ones.
 FAST = tests --ignore=tests/adapters --ignore=tests/interop --ignore=tests/test_cli.py --ignore-glob=tests/test_cli_*.py \
-	--ignore=tests/test_docs.py --ignore=tests/test_packaging.py --ignore=tests/test_scripted.py -m "not slow"
+	--ignore-glob=tests/test_bench*.py --ignore=tests/test_docs.py --ignore=tests/test_packaging.py \
+	--ignore=tests/test_scripted.py -m "not slow"
 
 .PHONY: help demo test check everywhere fast everything interop fuzz mutation model bench docs format clean
 .NOTPARALLEL:
@@ -83,7 +84,8 @@ mutation: $(VENV)/mutation/stamp
 model: $(VENV)/stamp-dev
 	SMTPPROTO_MODEL=1 $(BIN)/python -m pytest -q -s tests/model
 
-bench: $(VENV)/stamp-dev
+# The registry has another package of the name smtpproto, which lives in an environment of its own.
+bench: $(VENV)/stamp-dev $(VENV)/registry/stamp
 	$(BIN)/python -m tests.bench --json bench.json
 
 docs: $(VENV)/stamp-dev
@@ -120,6 +122,11 @@ $(VENV)/stamp-dev: $(VENV)/stamp-venv pyproject.toml
 $(VENV)/py$(VERSION)/stamp: pyproject.toml
 	@"$(FOUND)" -m venv $(VENV)/py$(VERSION)
 	@$(VENV)/py$(VERSION)/bin/python $(PIP) install -e '.[fast]'
+	@touch $@
+
+$(VENV)/registry/stamp: $(VENV)/stamp-venv
+	@$(BIN)/python -m venv --clear $(VENV)/registry
+	@$(VENV)/registry/bin/python $(PIP) install smtpproto==2.0.0
 	@touch $@
 
 $(VENV)/mutation/stamp: $(VENV)/stamp-venv pyproject.toml

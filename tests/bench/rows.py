@@ -1,145 +1,190 @@
-"""What is measured, and against whom.
-
-Each contestant gets the same octets, from memory: for smtplib they lie in a `BytesIO` in place of a socket's file,
-which is faster than any socket, so what is compared is the work on them and nothing else.
-"""
+"""What is measured in workers, against whom, and what is to be reached."""
 
 from __future__ import annotations
 
-import io
-import smtplib
-import subprocess
-import sys
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Final, NamedTuple
 
-from smtpproto import NEED_DATA, Connection, Role
-from smtpproto.commands import Ehlo, Mail, Rcpt
+from .harness import OURS, Row, Target
 
-from .harness import ROUNDS, Figure, Row, figures
+REGISTRY: Final = "smtpproto of the registry"
+SMTPLIB: Final = "smtplib"
+AIOSMTPLIB: Final = "aiosmtplib"
+AIOSMTPD: Final = "aiosmtpd"
+SPLIT: Final = "bytes.split"
+COUNT: Final = "bytes.count"
+MEMCPY: Final = "memcpy"
 
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
+RECIPIENTS: Final = 100
+SIZE: Final = 1_000_000
+"""Octets of content."""
 
-ROOT = Path(__file__).parents[2]
 
-GREETING = b"220 mx.example ESMTP\r\n"
-EHLO_REPLY = b"\r\n".join(
-    [
-        b"250-mx.example greets client.example",
-        b"250-SIZE 52428800",
-        b"250-8BITMIME",
-        b"250-PIPELINING",
-        b"250-CHUNKING",
-        b"250-BINARYMIME",
-        b"250-STARTTLS",
-        b"250-AUTH PLAIN LOGIN SCRAM-SHA-256",
-        b"250-ENHANCEDSTATUSCODES",
-        b"250-DSN",
-        b"250-SMTPUTF8",
-        b"250-ETRN",
-        b"250-VRFY",
-        b"250-LIMITS RCPTMAX=1000",
-        b"250 HELP",
-        b"",
-    ]
+def at_least(factor: float, against: str) -> Target:
+    return Target(against, "at least", factor)
+
+
+def at_most(factor: float, against: str) -> Target:
+    return Target(against, "at most", factor)
+
+
+def stuffing(kind: str, name: str, peer: str, *targets: Target) -> Row:
+    contestants = {OURS: "ours:stuff", SMTPLIB: f"stdlib:{peer}", COUNT: "limits:count", MEMCPY: "limits:copy"}
+    return Row(f"stuffing-{kind.replace('_', '-')}", name, "MB", 1, contestants, targets, (kind, SIZE))
+
+
+ROWS: Final[tuple[Row, ...]] = (
+    Row(
+        "pipelined-replies",
+        f"{RECIPIENTS + 1} replies in one feed",
+        "reply",
+        RECIPIENTS + 1,
+        {
+            OURS: "ours:pipelined_replies",
+            SMTPLIB: "stdlib:pipelined_replies",
+            REGISTRY: "registry:pipelined_replies",
+            SPLIT: "limits:split",
+        },
+        (at_least(8, REGISTRY), at_least(1.5, SMTPLIB), at_most(10, SPLIT)),
+        ("replies", RECIPIENTS),
+    ),
+    Row(
+        "single-replies",
+        "one reply a feed",
+        "reply",
+        RECIPIENTS + 1,
+        {
+            OURS: "ours:single_replies",
+            SMTPLIB: "stdlib:single_replies",
+            REGISTRY: "registry:single_replies",
+            AIOSMTPLIB: "aiosmtplib:single_replies",
+        },
+        (at_least(2.5, REGISTRY), at_least(2.5, AIOSMTPLIB), at_least(0.8, SMTPLIB)),
+        ("replies", RECIPIENTS),
+    ),
+    Row(
+        "ehlo",
+        "EHLO with a reply of 15 lines",
+        "exchange",
+        1,
+        {OURS: "ours:ehlo", SMTPLIB: "stdlib:ehlo", REGISTRY: "registry:ehlo", AIOSMTPLIB: "aiosmtplib:ehlo"},
+        (at_least(6, REGISTRY), at_least(2.5, SMTPLIB)),
+        ("ehlo_reply", 15),
+    ),
+    Row(
+        "client-session",
+        "a client's session: 10 recipients in lock-step, a message of 2 kB",
+        "session",
+        1,
+        {
+            OURS: "ours:session",
+            SMTPLIB: "stdlib:session",
+            REGISTRY: "registry:session",
+            AIOSMTPLIB: "aiosmtplib:session",
+        },
+        (at_least(2, REGISTRY), at_least(4, SMTPLIB)),
+        ("session", 10),
+    ),
+    stuffing("base64_crlf", "stuffing base64 with CRLF", "stuff", at_least(30, SMTPLIB), at_least(1.2, COUNT)),
+    stuffing(
+        "base64_lf", "stuffing base64 with LF", "normalise_and_stuff", at_least(50, SMTPLIB), at_least(1.8, COUNT)
+    ),
+    stuffing("text", "stuffing text with CRLF", "stuff", at_least(15, SMTPLIB), at_least(0.5, COUNT)),
+    stuffing("mail", "stuffing a message with an attachment", "stuff"),
+    stuffing("worst", "stuffing dots and line ends only", "stuff", at_least(5, SMTPLIB)),
+    Row(
+        "unstuffing",
+        "receiving text behind DATA",
+        "MB",
+        1,
+        {OURS: "ours:unstuff", AIOSMTPD: "aiosmtpd:unstuff", COUNT: "limits:count"},
+        (at_least(50, AIOSMTPD),),
+        ("stuffed_text", SIZE),
+    ),
+    Row(
+        "unstuffing-base64",
+        "receiving base64 behind DATA",
+        "MB",
+        1,
+        {OURS: "ours:unstuff", AIOSMTPD: "aiosmtpd:unstuff", COUNT: "limits:count"},
+        (at_least(50, AIOSMTPD),),
+        ("stuffed_base64", SIZE),
+    ),
+    Row(
+        "server-session",
+        "a server's session: 10 recipients, a message of 2 kB; the machine alone",
+        "session",
+        1,
+        {OURS: "ours:server_session", AIOSMTPD: "aiosmtpd:server_session"},
+        (at_least(20, AIOSMTPD),),
+        ("session", 10),
+    ),
+    Row(
+        "server-flow",
+        "the same by the whole server, with its policy and its replies",
+        "session",
+        1,
+        {OURS: "ours:server_flow", AIOSMTPD: "aiosmtpd:server_session"},
+        (at_least(20, AIOSMTPD),),
+        ("session", 10),
+    ),
 )
-RECIPIENTS = 100
-PIPELINED = b"250 2.1.0 Ok\r\n" + b"250 2.1.5 Ok\r\n" * RECIPIENTS
 
 
-class NoSocket:
-    """Takes what smtplib sends, and does nothing with it."""
+class Curve(NamedTuple):
+    """How the cost of something of ours grows with its size.  It should be a straight line."""
 
-    def sendall(self, data: bytes) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def smtplib_with(octets: bytes) -> smtplib.SMTP:
-    client = smtplib.SMTP(local_hostname="client.example")
-    client.sock = cast("socket.socket", NoSocket())
-    client.file = io.BytesIO(octets)
-    return client
+    id: str
+    name: str
+    unit: str
+    """What the nanoseconds are for one of,"""
+    size: str
+    """and what its size counts."""
+    contestant: str
+    workload: str
+    sizes: tuple[int, ...]
 
 
-def greeted() -> Connection:
-    connection = Connection(Role.CLIENT)
-    connection.receive_data(GREETING)
-    connection.next_event()
-    return connection
+_LINES: Final = (1, 10, 100, 300, 1000, 3000)
+_RECIPIENTS: Final = (1, 10, 100, 300, 1000)
+"""No more than the server's LIMITS allow."""
+_OCTETS: Final = (1_000_000, 2_000_000, 4_000_000, 8_000_000, 16_000_000)
 
 
-def drain(connection: Connection) -> None:
-    while connection.next_event() is not NEED_DATA:
-        pass
+def content_curve(kind: str, name: str, contestant: str, workload: str) -> Curve:
+    return Curve(f"{kind}-by-size", name, "content", "octets", contestant, workload, _OCTETS)
 
 
-def ehlo_ours() -> Callable[[], object]:
-    connection = greeted()
-
-    def run() -> None:
-        connection.send(Ehlo("client.example"))
-        connection.receive_data(EHLO_REPLY)
-        connection.next_event()
-
-    return run
-
-
-def ehlo_smtplib() -> Callable[[], object]:
-    return smtplib_with(EHLO_REPLY).ehlo
-
-
-def pipelined_ours() -> Callable[[], object]:
-    connection = greeted()
-    connection.send(Ehlo("client.example"))
-    connection.receive_data(EHLO_REPLY)
-    connection.next_event()
-    connection.send(Mail("sender@client.example"))
-    recipient = Rcpt("recipient@mx.example")
-    for _ in range(RECIPIENTS):
-        connection.send(recipient)
-
-    def run() -> None:
-        connection.receive_data(PIPELINED)
-        drain(connection)
-
-    return run
-
-
-def pipelined_smtplib() -> Callable[[], object]:
-    client = smtplib_with(PIPELINED)
-
-    def run() -> None:
-        for _ in range(RECIPIENTS + 1):
-            client.getreply()
-
-    return run
-
-
-ROWS = (
-    Row("pipelined replies", "reply", RECIPIENTS + 1, {"smtpproto": pipelined_ours, "smtplib": pipelined_smtplib}),
-    Row("15-line EHLO reply", "exchange", 1, {"smtpproto": ehlo_ours, "smtplib": ehlo_smtplib}),
+CURVES: Final[tuple[Curve, ...]] = (
+    Curve("reply-by-lines", "EHLO with a long reply", "exchange", "lines", "ours:ehlo", "long_reply", _LINES),
+    Curve(
+        "replies-by-recipients",
+        "all replies to an envelope in one feed",
+        "feed",
+        "recipients",
+        "ours:pipelined_replies",
+        "replies",
+        _RECIPIENTS,
+    ),
+    Curve(
+        "client-by-recipients",
+        "a client's session in lock-step",
+        "session",
+        "recipients",
+        "ours:session",
+        "session",
+        _RECIPIENTS,
+    ),
+    Curve(
+        "server-by-recipients",
+        "a server's session",
+        "session",
+        "recipients",
+        "ours:server_session",
+        "session",
+        _RECIPIENTS,
+    ),
+    content_curve("stuffing", "stuffing text with CRLF", "ours:stuff", "text"),
+    content_curve("stuffing-worst", "stuffing dots and line ends only", "ours:stuff", "worst"),
+    content_curve("unstuffing", "receiving text behind DATA", "ours:unstuff", "stuffed_text"),
+    content_curve("unstuffing-worst", "receiving dots and line ends only behind DATA", "ours:unstuff", "stuffed_worst"),
 )
-
-
-def import_times() -> dict[str, Figure]:
-    """Each in a process of its own, which measures itself: the interpreter's own start is not part of it."""
-    names = ["smtpproto", "smtplib", *(["aiosmtplib"] if find_spec("aiosmtplib") else [])]
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(ROUNDS):
-        for name in names:
-            times[name].append(_import_time(name))
-    return figures(times)
-
-
-def _import_time(name: str) -> int:
-    program = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from time import perf_counter_ns as now; "
-        f"begin = now(); import {name}; print(now() - begin)"
-    )
-    return int(subprocess.run([sys.executable, "-I", "-c", program], check=True, capture_output=True).stdout)
