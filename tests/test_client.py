@@ -65,6 +65,7 @@ from smtpproto import (
 )
 from smtpproto.grammar import base64
 from smtpproto.lines import LineBuffer
+from smtpproto.replies import memory_for
 from tests import strategies
 from tests.driving import EVERYTHING, ask, ehlo_reply, events, look, mailing_client, ready_client, receive, upcoming
 
@@ -1218,6 +1219,30 @@ def test_what_another_connection_has_read_is_not_taken_where_it_is_too_long(data
     else:
         with pytest.raises(RemoteProtocolError, match=r"longer than|more than"):
             receive(tight, data)
+
+
+def test_what_was_read_before_is_not_read_again_and_is_shared() -> None:
+    replies = [ask(ready_client(), Ehlo("me"), ehlo_reply("PIPELINING", "X-SHARED"))[0] for _ in range(2)]
+    first, second = replies
+    assert isinstance(first, EhloReply)
+    assert isinstance(second, EhloReply)
+    assert first.reply is second.reply
+    assert first.extensions is second.extensions
+
+
+def test_only_a_reply_that_has_come_as_one_piece_is_known_by_its_octets() -> None:
+    known = memory_for(Limits()).by_octets
+    for pieces in ([b"250-a\r\n", b"250 b\r\n"], [b"250-a\r\n250 b", b"\r\n"], [b"250-a\r\n25", b"0 b\r\n"]):
+        known.clear()
+        client = ready_client()
+        known.clear()
+        assert ask(client, Noop(), *pieces) == [ReplyReceived(Noop(), Reply(250, ["a", "b"]))]
+        assert known.keys() <= {b"250-a\r\n250 b\r\n"}
+    group = ready_client("PIPELINING")
+    known.clear()
+    group.send(Rset())
+    assert ask(group, Rset(), b"250-a\r\n250 b\r\n250 c\r\n")
+    assert known == {}
 
 
 @given(st.lists(st.sampled_from([250, 251, 450, 550, 421]), min_size=1, max_size=20), st.data())

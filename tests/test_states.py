@@ -679,3 +679,28 @@ def test_a_queue_that_never_runs_empty_stays_small() -> None:
         assert session.reply(250)[0] is first
         assert session.waiting == len(session.outstanding) == 1
         assert len(getattr(session, "_queue")) < 130  # noqa: B009
+
+
+RECIPIENTS = st.sampled_from([Mail(""), Rcpt("b@y.example"), Rcpt("c@y.example"), Rset(), Noop(), Data(), Bdat(1)])
+
+
+@given(st.lists(RECIPIENTS, max_size=8), st.lists(st.sampled_from([200, 201, 250, 299, 300, 354, 421, 450, 550])))
+def test_a_further_recipient_is_answered_as_by_reply_or_not_at_all(group: list[Command], codes: list[int]) -> None:
+    session, other = (session_in(State.RCPT, lmtp=False) for _ in range(2))
+    for command in group:
+        session.add(command, kind_of(command))
+        other.add(command, kind_of(command))
+    for code in codes:
+        before = look(session)
+        further = session.state is State.RCPT and session.is_waiting and session.first[1] is Rcpt and 200 <= code < 300
+        answered = session.another_recipient(code)
+        if further:
+            assert answered is other.first[0]
+        else:
+            assert (answered, look(session)) == (None, before)
+            try:
+                session.reply(code)
+            except LocalProtocolError:
+                continue
+        other.reply(code)
+        assert look(session) == look(other)
