@@ -274,6 +274,7 @@ class MutationSurvivors(FromCode):
         rows: list[tuple[str, str, str]] = []
         for change, reason in sorted(outcome.listed().items()):
             function, *lines = change.splitlines()
+            function = function.replace("xǁ", "").replace("ǁ", ".")  # as mutmut calls a method
             rows.append((f"`{function}`", "<br>".join(f"`{line}`" for line in lines), reason))
         return table(("in", "change", "why it stays"), rows)
 

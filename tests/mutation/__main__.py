@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -67,8 +68,13 @@ def run(processes: int, rooms: list[str]) -> None:
 
 
 def try_again(mutant: str) -> bool:
-    """Whether the tests find it where it is there from the import on."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not slow", *TRIED_AGAIN]
+    """Whether the tests find it where it is there from the import on: most likely those of its own room."""
+    own = [file for file in TRIED_AGAIN if f"tests/test_{outcome.room_of(mutant).partition('/')[0]}.py" == file]
+    return bool(own and fails(mutant, own)) or fails(mutant, TRIED_AGAIN)
+
+
+def fails(mutant: str, tests: Sequence[str]) -> bool:
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not slow", *tests]
     environment = {**ENVIRONMENT, "MUTANT_UNDER_TEST": mutant, "PYTHONPATH": str(MUTANTS)}
     try:
         done = subprocess.run(command, cwd=MUTANTS, env=environment, capture_output=True, timeout=300, check=False)
