@@ -54,7 +54,10 @@ class Envelope(Value):
 
     def with_mail(self, **parameters: Any) -> Envelope:
         """The same envelope with other parameters of MAIL."""
-        return Envelope(_mail(self.mail, parameters), self.recipients)
+        made = Envelope.__new__(Envelope)
+        set_field(made, "mail", _mail(self.mail, parameters))
+        set_field(made, "recipients", self.recipients)
+        return made
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Envelope, (self.mail, self.recipients)
@@ -63,7 +66,4 @@ class Envelope(Value):
 def _mail(sender: str | Mailbox | Mail, parameters: dict[str, Any]) -> Mail:
     if not isinstance(sender, Mail):
         return Mail(sender, **parameters)
-    if not parameters:
-        return sender
-    fields = {name: getattr(sender, name) for name in Mail.__match_args__[1:]}
-    return Mail(sender.reverse_path, **{**fields, **parameters})
+    return sender.replaced(**parameters) if parameters else sender

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, cast
 
 from .errors import LocalProtocolError
@@ -88,7 +89,7 @@ _BY_PARAMETER: Final = {name: row.keyword for row in EXTENSIONS.values() for nam
 
 def extension_for_command(verb: str) -> str | None:
     """The keyword of the extension that must have been offered for this command; None if it needs none."""
-    folded = _fold(verb)
+    folded = verb if verb.isupper() else _fold(verb)
     return None if folded in _UNCONDITIONAL else _BY_COMMAND.get(folded)
 
 
@@ -130,7 +131,7 @@ class Extensions(Mapping[str, str]):
     what cannot be a line of an EHLO reply, and for a keyword that is there twice.
     """
 
-    __slots__ = ("_offer", "unrecognised")
+    __slots__ = ("_limits", "_offer", "unrecognised")
 
     NONE: ClassVar[Extensions]
     """Nothing is offered: the answer to HELO, and before any EHLO."""
@@ -138,6 +139,8 @@ class Extensions(Mapping[str, str]):
     unrecognised: tuple[str, ...]
     """The lines of the EHLO reply that offer nothing, because they are against its grammar."""
     _offer: dict[str, str]
+    _limits: Mapping[str, int] | None
+    """`limits`, once they were asked for: that is done for every recipient."""
 
     def __init__(self, offer: Mapping[str, str] | Iterable[str] = ()) -> None:
         if isinstance(offer, str):
@@ -155,6 +158,7 @@ class Extensions(Mapping[str, str]):
                 raise LocalProtocolError(f"{keyword} is offered twice: leave one of them out")
             made[keyword] = match[2][1:]
         set_field(self, "_offer", made)
+        set_field(self, "_limits", None)
         set_field(self, "unrecognised", ())
 
     @classmethod
@@ -207,8 +211,12 @@ class Extensions(Mapping[str, str]):
     @property
     def limits(self) -> Mapping[str, int]:
         """The limits that LIMITS declares, such as RCPTMAX, by upper-case name, without malformed ones.  RFC 9422."""
-        found = filter(None, map(_match_limit, self.arguments("LIMITS")))
-        return {match[1].upper(): int(match[2]) for match in found}
+        if self._limits is None:
+            found = filter(None, map(_match_limit, self.arguments("LIMITS")))
+            limits = {match[1].upper(): int(match[2]) for match in found}
+            set_field(self, "_limits", MappingProxyType(limits))
+        assert self._limits is not None
+        return self._limits
 
     @property
     def xclient(self) -> tuple[str, ...]:
@@ -229,7 +237,10 @@ class Extensions(Mapping[str, str]):
         return self._offer[_fold(keyword)]
 
     def __contains__(self, keyword: object) -> bool:
-        return isinstance(keyword, str) and (keyword in self._offer or _fold(keyword) in self._offer)
+        if not isinstance(keyword, str):
+            return False
+        # What is in upper case, as nearly all that is asked for, need not be folded to be looked for once more.
+        return keyword in self._offer or (not keyword.isupper() and _fold(keyword) in self._offer)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._offer)
@@ -310,6 +321,7 @@ def _lines_of(offer: Mapping[str, str]) -> tuple[str, ...]:
 def _restore(offer: dict[str, str], unrecognised: tuple[str, ...]) -> Extensions:
     extensions = Extensions.__new__(Extensions)
     set_field(extensions, "_offer", offer)
+    set_field(extensions, "_limits", None)
     set_field(extensions, "unrecognised", unrecognised)
     return extensions
 

@@ -66,7 +66,7 @@ class Tally:
             self.recipients = 0
         elif isinstance(command, Rcpt):
             self.recipients += 1
-            if "LIMITS" in extensions and "RCPTDOMAINMAX" in extensions.limits:  # which bounds what is kept here
+            if "RCPTDOMAINMAX" in extensions.limits:  # which bounds what is kept here
                 self._domains.add(domain_of(command))
 
     def copy(self) -> Tally:
@@ -78,7 +78,7 @@ class Tally:
 
     def domains_with(self, command: Rcpt) -> int:
         """How many domains the recipients of this session are at, together with one more."""
-        return len(self._domains | {domain_of(command)})
+        return len(self._domains) + (domain_of(command) not in self._domains)
 
 
 NO_TALLY: Final = Tally()
@@ -137,7 +137,7 @@ def _auth(command: Auth, here: Standing) -> Objection | None:
 
 def _mail(command: Mail, here: Standing) -> Objection | None:
     offered = here.extensions
-    largest = offered.size
+    largest = None if command.size is None else offered.size
     if command.size is not None and largest and command.size > largest:
         text = f"a message of {command.size} octets is more than the {largest} of SIZE (RFC 1870 section 6.1)"
         return Objection(text, 552, "5.3.4")
@@ -145,15 +145,17 @@ def _mail(command: Mail, here: Standing) -> Objection | None:
         # Without TLS it is not offered, and then its parameter is none that the server knows.
         code, status = (530, "5.7.0") if "REQUIRETLS" in offered else (555, "5.5.4")
         return Objection("REQUIRETLS needs TLS on this connection too (RFC 8689 section 4.2.1)", code, status)
-    soonest = offered.deliver_by_minimum
+    soonest = None if command.by is None else offered.deliver_by_minimum
     if command.by is not None and command.by.mode == "R" and soonest and command.by.seconds < soonest:
         text = f"BY={command.by} is sooner than the {soonest} seconds of DELIVERBY (RFC 2852 section 4.1)"
         return Objection(text, 501, "5.5.4")
-    return _held_too_long(command, offered) or _beyond(offered, "MAILMAX", here.tally.transactions + 1)
+    return _held_too_long(command, offered) or _beyond(offered.limits, "MAILMAX", here.tally.transactions + 1)
 
 
 def _held_too_long(command: Mail, offered: Extensions) -> Objection | None:
     """RFC 4865 section 4: the offer is of seconds, and a date-time that says the same or less."""
+    if command.hold_for is None and command.hold_until is None:
+        return None
     longest = offered.future_release_maximum
     if command.hold_for is not None and longest is not None and command.hold_for > longest:
         text = f"HOLDFOR={command.hold_for} is longer than the {longest} seconds of FUTURERELEASE (RFC 4865 section 4)"
@@ -179,13 +181,13 @@ def _minutes(date_time: str) -> int:
 
 def _rcpt(command: Rcpt, here: Standing) -> Objection | None:
     tally, offered = here.tally, here.extensions
-    if "SMTPUTF8" in offered and tally.mail is not None and not tally.mail.smtputf8 and not command.is_ascii:
+    if not command.is_ascii and "SMTPUTF8" in offered and tally.mail is not None and not tally.mail.smtputf8:
         return Objection("a recipient that is not ASCII needs SMTPUTF8 in MAIL (RFC 6531 section 3.4)", 553, "5.6.7")
-    if "LIMITS" not in offered:
+    limits = offered.limits
+    if not limits:
         return None
-    return _beyond(offered, "RCPTMAX", tally.recipients + 1) or _beyond(
-        offered, "RCPTDOMAINMAX", tally.domains_with(command)
-    )
+    domains = tally.domains_with(command) if "RCPTDOMAINMAX" in limits else 0
+    return _beyond(limits, "RCPTMAX", tally.recipients + 1) or _beyond(limits, "RCPTDOMAINMAX", domains)
 
 
 def _data(command: Data, here: Standing) -> Objection | None:
@@ -210,9 +212,9 @@ def _unknown_attributes(command: XClient | XForward, offered: tuple[str, ...]) -
     return Objection(f"{command.verb} {unknown[0]} is not offered: there are {', '.join(offered)}", 501, "5.5.4")
 
 
-def _beyond(offered: Extensions, name: str, count: int) -> Objection | None:
+def _beyond(limits: Mapping[str, int], name: str, count: int) -> Objection | None:
     """RFC 9422 section 4."""
-    most = offered.limits.get(name) if "LIMITS" in offered else None
+    most = limits.get(name)
     if most is None or count <= most:
         return None
     what, code, status = _COUNTED[name]

@@ -23,9 +23,7 @@ from .commands import (
     BadSyntax,
     Bdat,
     Command,
-    Ehlo,
     EndOfData,
-    Helo,
     Lhlo,
     Mail,
     Rcpt,
@@ -33,7 +31,7 @@ from .commands import (
     parse_auth_response,
     parse_command,
 )
-from .connection import Connection, Role
+from .connection import HELLO_KINDS, Connection, Role
 from .content import Unstuffer
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import (
@@ -242,14 +240,16 @@ class ServerConnection(Connection, role=Role.SERVER):
         session = self._session
         if kind is UnknownCommand:
             return Reply(500, "5.5.1 command not recognised")
-        if isinstance(command, Ehlo | Helo | Lhlo) and (kind is Lhlo) is not session.lmtp:
+        if kind in HELLO_KINDS and (kind is Lhlo) is not session.lmtp:
             return Reply(500, f"5.5.1 {command.verb} is not for {'LMTP' if session.lmtp else 'SMTP'}")
         if session.objection(kind, pipelining=True) is not None:
             return Reply(503, "5.5.1 bad sequence of commands")
         found = objection(command, self)
         if found is not None:
             return found.reply
-        if isinstance(command, Mail | Rcpt) and not command.other.keys() <= self.extensions.keys():
+        if isinstance(command, Mail | Rcpt) and not (
+            command.is_plain or command.other.keys() <= self.extensions.keys()
+        ):
             return Reply(555, "5.5.4 a parameter that is not recognised")
         return self._beyond_limits(command)
 

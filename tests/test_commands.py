@@ -848,3 +848,43 @@ def test_a_name_may_have_as_many_octets_as_a_domain_has() -> None:
 def test_attributes_have_one_space_between_them(line: bytes) -> None:
     with pytest.raises(BadSyntax):
         parse_command(line)
+
+
+@given(mails(), mails(), st.sets(st.sampled_from(Mail.__match_args__[1:])))
+def test_what_is_replaced_is_as_if_given_from_the_beginning(mail: Mail, other: Mail, names: set[str]) -> None:
+    given_now = {name: getattr(other, name) for name in names}
+    fields = {name: getattr(mail, name) for name in Mail.__match_args__[1:]}
+    ways: list[Callable[[], Mail]] = [
+        lambda: Mail(mail.reverse_path, **{**fields, **given_now}),
+        lambda: mail.replaced(**given_now),
+    ]
+    outcomes: list[Any] = []
+    for make in ways:
+        try:
+            made = make()
+        except LocalProtocolError as error:
+            outcomes.append(str(error))
+        else:
+            outcomes.append((made, bytes(made), made.needed_extensions, hash(made), repr(made)))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"size": -1}, "size is -1"),
+        ({"hold_for": 5, "hold_until": "2026-11-23T12:00:00Z"}, "exclude each other"),
+        ({"envid": "\xe9"}, "envid is"),
+        ({"auth": "\xe9@x.example"}, "is not ASCII: it needs smtputf8=True"),
+        ({"other": {"X": "x" * 2048}}, "more than the 2048 allowed"),
+        ({"other": {"SIZE": "5"}}, "SIZE"),
+    ],
+)
+def test_what_replaces_a_parameter_is_checked(parameters: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(LocalProtocolError, match=sentence):
+        Mail("a@x.example", ret="FULL").replaced(**parameters)
+
+
+def test_what_is_no_parameter_of_mail_replaces_none() -> None:
+    with pytest.raises(TypeError, match="MAIL has no parameter colour, reverse_path"):
+        Mail("a@x.example").replaced(colour=1, reverse_path="b@x.example")

@@ -52,6 +52,11 @@ class _Envelope(Command):
         set_field(self, "_used", tuple(used))
 
     @property
+    def is_plain(self) -> bool:
+        """It has no parameter."""
+        return not self._used and self.other is NO_PARAMETERS
+
+    @property
     def needed_extensions(self) -> tuple[tuple[str, str], ...]:
         return tuple([row.needed(value) for row, value in self._used]) if self._used else ()
 
@@ -149,18 +154,50 @@ class Mail(_Envelope):
                 put(self, default)
             return
         self._set_parameters(_MAIL_SLOTS, given, other, MAIL_PARAMETERS)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """What is right of each parameter, and may be wrong of all."""
         if self.hold_for is not None and self.hold_until is not None:
             raise LocalProtocolError("hold_for and hold_until exclude each other: RFC 4865 section 3")
         line = self._line()
         if not self.smtputf8 and not (line.isascii() and (self.auth or "").isascii()):
-            raise LocalProtocolError(f"MAIL FROM:<{path}> is not ASCII: it needs smtputf8=True (RFC 6531 section 3.4)")
+            raise LocalProtocolError(
+                f"MAIL FROM:<{self.reverse_path}> is not ASCII: it needs smtputf8=True (RFC 6531 section 3.4)"
+            )
         self._check_length(line)
+
+    def replaced(self, **parameters: Any) -> Mail:
+        """The same command with other values for these parameters.  Raises as `Mail` itself does."""
+        unknown = parameters.keys() - _MAIL_FIELDS
+        if unknown:
+            raise TypeError(f"MAIL has no parameter {', '.join(sorted(unknown))}")
+        # What stays was checked when this was made.
+        made = Mail.__new__(Mail)
+        set_field(made, "reverse_path", self.reverse_path)
+        kept = {row.field: value for row, value in self._used}
+        used: list[tuple[Parameter, Any]] = []
+        for row, put, default in _MAIL_SLOTS:
+            value = kept.get(row.field, default)
+            if row.field in parameters:
+                given = parameters[row.field]
+                value = default if given is default or given == default else row.check(given)
+            put(made, value)
+            if value != default:
+                used.append((row, value))
+        other = parameters.get("other", self.other)
+        if other is not self.other:
+            other = check_other(other, MAIL_PARAMETERS) if other else NO_PARAMETERS
+        set_field(made, "other", other)
+        set_field(made, "_used", tuple(used))
+        made._check_together()
+        return made
 
     def _line(self) -> str:
         return f"MAIL FROM:<{self.reverse_path}>{self._parameters()}"
 
     def __bytes__(self) -> bytes:
-        if not self._used and not self.other:
+        if self.is_plain:
             return b"MAIL FROM:<%b>\r\n" % self.reverse_path.encode()
         return super().__bytes__()
 
@@ -210,7 +247,7 @@ class Rcpt(_Envelope):
     @property
     def is_ascii(self) -> bool:
         """False where SMTPUTF8 is needed, because of the address or of a parameter.  RFC 6531 section 3.4."""
-        return self.forward_path.isascii() and (not (self._used or self.other) or self._line().isascii())
+        return self.forward_path.isascii() and (self.is_plain or self._line().isascii())
 
     @property
     def needed_extensions(self) -> tuple[tuple[str, str], ...]:
@@ -221,7 +258,7 @@ class Rcpt(_Envelope):
         return f"RCPT TO:<{self.forward_path}>{self._parameters()}"
 
     def __bytes__(self) -> bytes:
-        if not self._used and not self.other:
+        if self.is_plain:
             return b"RCPT TO:<%b>\r\n" % self.forward_path.encode()
         return super().__bytes__()
 
@@ -245,6 +282,7 @@ def _plain(
 _MAIL_SLOTS: Final = _slots(Mail, MAIL_PARAMETERS)
 _MAIL_DEFAULTS: Final = tuple(row.default for row in MAIL_PARAMETERS.values())
 _MAIL_PLAIN: Final = _plain(Mail, _MAIL_SLOTS)
+_MAIL_FIELDS: Final = frozenset(Mail.__match_args__[1:])
 _RCPT_SLOTS: Final = _slots(Rcpt, RCPT_PARAMETERS)
 _RCPT_DEFAULTS: Final = tuple(row.default for row in RCPT_PARAMETERS.values())
 _RCPT_PLAIN: Final = _plain(Rcpt, _RCPT_SLOTS)

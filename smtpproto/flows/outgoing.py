@@ -122,9 +122,9 @@ class Outgoing:
         self.content, self.whole = content, content.whole
         offered = connection.extensions
         mail = self.envelope.mail
-        size = self._size_as_sent(connection.line_ends)
+        size = self._size_as_sent(connection.line_ends) if "SIZE" in offered else None
         added: dict[str, Any] = {}
-        if mail.size is None and size is not None and "SIZE" in offered:
+        if mail.size is None and size is not None:
             added["size"] = size
         if mail.body is None and self._may_be_eight_bit and "8BITMIME" in offered:
             added["body"] = "8BITMIME"
