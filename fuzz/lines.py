@@ -41,7 +41,8 @@ def command(line: bytes) -> None:
             assert written is None or read(written, lenient=False) == each
             assert repr(each).isprintable()
             if isinstance(each, Auth) and each.initial_response and len(each.initial_response) > 5:
-                assert base64(each.initial_response) not in f"{each} {each!r}"
+                shown = f"{each} {each!r}".replace(each.mechanism, "")  # which may be the same letters
+                assert base64(each.initial_response) not in shown
 
 
 def or_none(command: Command) -> bytes | None:
