@@ -885,6 +885,13 @@ def test_what_replaces_a_parameter_is_checked(parameters: dict[str, Any], senten
         Mail("a@x.example", ret="FULL").replaced(**parameters)
 
 
+def test_what_is_equal_to_the_default_replaces_as_the_default_does() -> None:
+    falsy: Any = 0
+    given_now: list[dict[str, Any]] = [{"require_tls": falsy}, {"smtputf8": falsy}, {"other": {}}]
+    for fields in given_now:
+        assert Mail("a@x.example", size=5).replaced(**fields) == Mail("a@x.example", size=5, **fields)
+
+
 def test_what_is_no_parameter_of_mail_replaces_none() -> None:
     with pytest.raises(TypeError, match="MAIL has no parameter colour, reverse_path"):
         Mail("a@x.example").replaced(colour=1, reverse_path="b@x.example")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from smtpproto import content as room
 from smtpproto.commands import Data, EndOfData, Noop
 from smtpproto.content import LineEnds, Normaliser, Stuffer, Unstuffer, objection_to, size_as_sent
 from smtpproto.errors import LocalProtocolError
@@ -18,7 +19,7 @@ from smtpproto.replies import Reply
 from tests.driving import ask, give, mailing_client, mailing_server, upcoming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from smtpproto.events import Event
 
@@ -489,3 +490,34 @@ def test_content_that_comes_at_once_and_is_more_than_is_unstuffed_at_once(start:
         b".line\r\n" * 20_000,
         start + len(text) + 3,
     )
+
+
+ONE_BY_ONE = (
+    b"a\r\nb\r\n",
+    b"\r\n\r\n",
+    b"ab\r\ncd\r\nef",
+    b"a\r\nb\r\nc\n",
+    b"abc\r\nd\r\ne\r\n",
+    b"abc\r\nd\r\nef\r\n",
+    b"a\rb\r\nc\rd\r\n",
+)
+
+SHORT_WAY: Callable[[bytes], bool] = vars(room)["_has_equal_lines"]
+
+
+def has_equal_lines(octets: bytes) -> bool:
+    """The rule in plain words: the end of a line, others that are of one length, and a line without its end."""
+    *whole, rest = octets.split(b"\r\n")
+    lengths = {len(line) for line in whole[1:]}
+    stray = any(octet in part for part in (*whole, rest) for octet in (b"\r", b"\n"))
+    return len(lengths) == 1 and len(rest) <= len(whole[1]) and not stray
+
+
+@given(
+    st.integers(0, 5),
+    st.integers(0, 4),
+    st.binary(max_size=3) | st.sampled_from([b"x\r", b"\rx\r\n", b"xx\r\n", b"x\n"]),
+)
+def test_the_short_way_for_lines_of_one_length_is_taken_where_it_can_be(width: int, count: int, rest: bytes) -> None:
+    for octets in (*ONE_BY_ONE, (b"x" * width + b"\r\n") * count + rest):
+        assert SHORT_WAY(octets) == has_equal_lines(octets)

@@ -393,6 +393,10 @@ def test_a_short_reply_is_made_once_for_all_connections_and_a_long_one_is_not_ke
     assert parser.feed_line(long) is not other.feed_line(long)
 
 
+def test_the_first_reply_of_all_begins_at_the_beginning() -> None:
+    assert (ReplyParser(Limits()).position, ReplyParser(Limits(), 7).position) == (0, 7)
+
+
 def test_what_is_remembered_is_little_and_no_challenge() -> None:
     memory, ok = ReplyMemory(), Reply(250, "ok")
     for octets in (b"x" * 64, b"x" * 65, b"x" * 1024, b"x" * 1025):

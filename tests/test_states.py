@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smtpproto import commands as all_commands
@@ -684,6 +684,7 @@ def test_a_queue_that_never_runs_empty_stays_small() -> None:
 RECIPIENTS = st.sampled_from([Mail(""), Rcpt("b@y.example"), Rcpt("c@y.example"), Rset(), Noop(), Data(), Bdat(1)])
 
 
+@example([Rcpt("b@y.example")], [250])
 @given(st.lists(RECIPIENTS, max_size=8), st.lists(st.sampled_from([200, 201, 250, 299, 300, 354, 421, 450, 550])))
 def test_a_further_recipient_is_answered_as_by_reply_or_not_at_all(group: list[Command], codes: list[int]) -> None:
     session, other = (session_in(State.RCPT, lmtp=False) for _ in range(2))
