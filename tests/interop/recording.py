@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
 SECONDS = 20.0
-"""How long anything here may take."""
+"""How long anything here may take,"""
+IDLE = 300.0
+"""and how long a client may rest while others are tried, on a machine that has much else to do."""
 
 
 class Sent(NamedTuple):
@@ -37,7 +39,7 @@ class Sent(NamedTuple):
 class _Session(socketserver.StreamRequestHandler):
     """Reads commands, and content up to CRLF.CRLF."""
 
-    timeout = SECONDS
+    timeout = IDLE
     disable_nagle_algorithm = True
 
     def handle(self) -> None:
