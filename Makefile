@@ -18,7 +18,11 @@ PYTHON =
 FUZZ_SECONDS = 60
 FUZZ_TARGETS =
 PYTEST_ARGS =
+BENCH_ARGS =
 INTEROP_TABLE = interop.json
+
+# Whole files of tests side by side, so that what a file starts is started once.
+SIDE_BY_SIDE = --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 VENV = .venv
 BIN = $(VENV)/bin
@@ -63,11 +67,11 @@ everywhere: $(VENV)/stamp-venv
 	done
 
 fast: $(VENV)/py$(VERSION)/stamp
-	@$(VENV)/py$(VERSION)/bin/python -m pytest -q $(FAST) $(PYTEST_ARGS)
+	@$(VENV)/py$(VERSION)/bin/python -m pytest -q $(SIDE_BY_SIDE) $(FAST) $(PYTEST_ARGS)
 
 everything: $(VENV)/stamp-dev
-	$(BIN)/python -m pytest --cov=smtpproto --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100 \
-		$(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) --cov=smtpproto --cov-branch --cov-report=term-missing:skip-covered \
+		--cov-fail-under=100 $(PYTEST_ARGS)
 
 # With INTEROP_TABLE=tests/interop/table.json, where nothing is missing, it is what stands in the documentation.
 interop: $(VENV)/stamp-dev
@@ -86,7 +90,7 @@ model: $(VENV)/stamp-dev
 
 # The registry has another package of the name smtpproto, which lives in an environment of its own.
 bench: $(VENV)/stamp-dev $(VENV)/registry/stamp
-	$(BIN)/python -m tests.bench --json bench.json
+	$(BIN)/python -m tests.bench --json bench.json $(BENCH_ARGS)
 
 docs: $(VENV)/stamp-dev
 	$(BIN)/python -m sphinx -b html -n -W --keep-going docs docs/_build/html
