@@ -95,13 +95,14 @@ def _plan(arguments: argparse.Namespace, options: ConnectOptions) -> Plan:
     from .discovery.resolver import Resolver
 
     target = options.resolve()
-    server = None if arguments.resolver is None else _server(arguments.resolver)
+    server = None if arguments.resolver is None else read_server(arguments.resolver)
     resolver = Resolver() if server is None else Resolver([server.address], port=server.port)
     plan = run(exchangers(arguments.mx, port=target.port, encode=_encoder()), resolver)
     return plan._replace(destinations=tuple(each._replace(security=target.security) for each in plan.destinations))
 
 
-def _server(text: str) -> Server:
+def read_server(text: str) -> Server:
+    """What ``--resolver`` says.  Raises `ConnectFailed` (INVALID_ARGUMENT)."""
     match = _SERVER.fullmatch(text)
     try:
         address = str(ip_address(match[1] or match[2] or match[4])) if match else ""

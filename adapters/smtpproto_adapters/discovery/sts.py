@@ -43,6 +43,9 @@ class Mode(Enum):
     """The domain wants no policy any more."""
 
 
+_MODES: Final = {mode.value: mode for mode in Mode}
+
+
 class Policy(NamedTuple):
     """A policy.  RFC 8461 section 3.2."""
 
@@ -94,7 +97,9 @@ def parse_policy(octets: bytes) -> Policy:
             fields.setdefault(name, value)  # of all others the first counts
     if fields.get("version") != "STSv1":
         raise ValueError("the policy is not of the version STSv1")
-    mode = Mode(fields.get("mode", ""))
+    mode = _MODES.get(fields.get("mode", ""))
+    if mode is None:
+        raise ValueError("the policy has no mode that is known")
     if not _AGE.fullmatch(fields.get("max_age", "")):
         raise ValueError("the policy has no max_age in seconds")
     if not patterns and mode is not Mode.NONE:
