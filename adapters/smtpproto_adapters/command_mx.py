@@ -20,7 +20,7 @@ from .trace import Outcome, Trace, View
 
 if TYPE_CHECKING:
     from .discovery import Plan
-    from .discovery.names import Encoder
+    from .discovery.names import DomainEncoder
 
 ANOTHER_SERVER: Final = ("url", "host", "host_name", "host_address", "path", "lmtp")
 """What says whom to connect to, as --mx does."""
@@ -34,7 +34,7 @@ _SERVER: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5})
 DNS_PORT: Final = 53
 
 
-class Server(NamedTuple):
+class NameServer(NamedTuple):
     """A DNS server to ask."""
 
     address: str
@@ -101,7 +101,7 @@ def _plan(arguments: argparse.Namespace, options: ConnectOptions) -> Plan:
     return plan._replace(destinations=tuple(each._replace(security=target.security) for each in plan.destinations))
 
 
-def read_server(text: str) -> Server:
+def read_server(text: str) -> NameServer:
     """What ``--resolver`` says.  Raises `ConnectFailed` (INVALID_ARGUMENT)."""
     match = _SERVER.fullmatch(text)
     try:
@@ -111,10 +111,10 @@ def read_server(text: str) -> Server:
         address, port = "", 0
     if not address or not 0 < port <= 65535:
         raise invalid(f"--resolver is {text!r}: it must be an IP address, and [ADDRESS]:PORT for IPv6 with a port")
-    return Server(address, port)
+    return NameServer(address, port)
 
 
-def _encoder() -> Encoder | None:
+def _encoder() -> DomainEncoder | None:
     """For a domain that is not ASCII; the extra has what is needed for that."""
     try:
         import idna

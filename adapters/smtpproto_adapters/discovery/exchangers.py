@@ -16,7 +16,7 @@ from smtpproto import Security
 from .dane import TlsaCheck, usable
 from .destinations import Destination, LeftOut, Plan, plan_of
 from .failures import DiscoveryFailed, MailLoop, NoHost, NoSuchDomain, NullMx, PolicyMismatch
-from .names import Encoder, domain_name, normal, objection
+from .names import DomainEncoder, domain_name, normal, objection
 from .records import Answer, Kind, Lookups, Mx, Tlsa, ask
 from .sts import Mode, Policy
 
@@ -85,7 +85,7 @@ def exchangers(
     own_names: Iterable[str] = (),
     random: Random | None = None,
     port: int = SMTP_PORT,
-    encode: Encoder | None = None,
+    encode: DomainEncoder | None = None,
 ) -> Lookups[Plan]:
     """Whom to bring the mail of a domain to.
 

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from .failures import InvalidDomain
 
-Encoder: TypeAlias = Callable[[str], str | bytes]
+DomainEncoder: TypeAlias = Callable[[str], str | bytes]
 """Makes A-labels of U-labels, as ``idna.encode`` does; it may raise a ValueError."""
 
 LONGEST_NAME: Final = 253
@@ -39,7 +39,7 @@ def objection(name: str) -> str | None:
     return None if _NAME.fullmatch(name) else "it is no name of a host"
 
 
-def domain_name(text: str, encode: Encoder | None = None) -> str:
+def domain_name(text: str, encode: DomainEncoder | None = None) -> str:
     """A domain as a user writes it, in its normal form, with A-labels for U-labels (RFC 5890 section 2.3.2.1).
 
     Raises `InvalidDomain` for what is none, and for one that is not ASCII where there is no encoder.
@@ -52,7 +52,7 @@ def domain_name(text: str, encode: Encoder | None = None) -> str:
     return name
 
 
-def _encoded(text: str, encode: Encoder | None) -> str:
+def _encoded(text: str, encode: DomainEncoder | None) -> str:
     if encode is None:
         raise InvalidDomain(f"{_shown(text)} is not ASCII: give it with A-labels, or give an encoder", _shown(text))
     try:

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from .failures import LookupFailed
-from .names import Encoder, domain_name, objection
+from .names import DomainEncoder, domain_name, objection
 from .records import Fetch, Kind, Lookups, Txt, ask
 
 LARGEST_POLICY: Final = 65_536
@@ -115,7 +115,7 @@ def _pattern(value: str, number: int) -> str:
 
 
 def sts_policy(
-    domain: str, kept: Kept | None = None, *, now: float = 0.0, encode: Encoder | None = None
+    domain: str, kept: Kept | None = None, *, now: float = 0.0, encode: DomainEncoder | None = None
 ) -> Lookups[Kept | None]:
     """The policy that holds for a domain now; None where there is none.  RFC 8461 sections 3.1, 3.3 and 5.1.
 

@@ -10,11 +10,11 @@ from smtpproto import Security
 
 from .destinations import Destination, LeftOut, Plan, plan_of
 from .failures import LookupFailed, NoSubmission
-from .names import Encoder, domain_name, normal, objection, within
+from .names import DomainEncoder, domain_name, normal, objection, within
 from .records import Answer, Kind, Lookups, Srv, ask
 
 
-class Service(NamedTuple):
+class SrvService(NamedTuple):
     """A service that is looked for."""
 
     label: str
@@ -24,8 +24,8 @@ class Service(NamedTuple):
 
 SERVICES: Final = (
     # TLS from the first octet is preferred to STARTTLS, and plaintext is none of the two: RFC 8314 section 3.3.
-    Service("_submissions._tcp", Security.IMPLICIT, "submission under TLS"),
-    Service("_submission._tcp", Security.REQUIRED, "submission with STARTTLS"),
+    SrvService("_submissions._tcp", Security.IMPLICIT, "submission under TLS"),
+    SrvService("_submission._tcp", Security.REQUIRED, "submission with STARTTLS"),
 )
 
 
@@ -56,7 +56,7 @@ def _has_weight(record: Srv) -> bool:
     return record.weight > 0
 
 
-def submission(domain: str, *, random: Random | None = None, encode: Encoder | None = None) -> Lookups[Plan]:
+def submission(domain: str, *, random: Random | None = None, encode: DomainEncoder | None = None) -> Lookups[Plan]:
     """Where the users of a domain hand in their mail; TLS is required everywhere.
 
     ``domain``: what stands behind the @ of the user's address.  ``random``: what decides among equals; the system's
@@ -89,7 +89,7 @@ def submission(domain: str, *, random: Random | None = None, encode: Encoder | N
     return plan_of(name, destinations, left_out)
 
 
-def _destination(domain: str, service: Service, record: Srv, answer: Answer) -> Destination:
+def _destination(domain: str, service: SrvService, record: Srv, answer: Answer) -> Destination:
     host = normal(record.target)
     return Destination(
         host,
