@@ -111,7 +111,7 @@ class NameServer:
             return None
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA
-        if self.authentic and query.flags & dns.flags.AD:
+        if self.authentic:
             response.flags |= dns.flags.AD
         if name in self.failing:
             response.set_rcode(dns.rcode.SERVFAIL)

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpproto import Security
+from smtpproto_adapters import der
 from smtpproto_adapters.blocking import Client
 from smtpproto_adapters.discovery import (
     Address,
@@ -30,6 +31,7 @@ from smtpproto_adapters.discovery import (
     Mx,
     Plan,
     Policy,
+    PolicyMismatch,
     Query,
     Tlsa,
     TlsaCheck,
@@ -100,6 +102,22 @@ def record(usage: int, selector: int = 1, matching_type: int = 1, subject: str |
 def test_the_public_key_of_a_certificate() -> None:
     assert public_key(LEAF) == key_in("leaf")
     assert public_key(AUTHORITY) == key_in("authority")
+
+
+@pytest.mark.rfc("5280", "4.1.2.1")
+def test_a_certificate_without_a_version() -> None:
+    """It stands for version 1, and is the first field where it is there."""
+    fields = der.element(der.whole(LEAF, der.SEQUENCE), 0, der.SEQUENCE)[0]
+    begin = len(bytes.fromhex("a003020102"))  # the version
+    assert public_key(sequence(sequence(fields[begin:]))) == key_in("leaf")
+    for end in range(begin, fields.index(key_in("leaf")) + len(key_in("leaf"))):
+        with pytest.raises(ValueError, match=r"element|ends"):
+            public_key(sequence(sequence(fields[begin:end])))
+
+
+def sequence(contents: bytes) -> bytes:
+    length = len(contents)
+    return bytes((der.SEQUENCE, *((length,) if length < 0x80 else (0x81, length)))) + contents
 
 
 @pytest.mark.rfc("5280", "4.2.1.6")
@@ -228,7 +246,7 @@ class Zones:
         self,
         records: Mapping[tuple[str, Kind], list[Record]],
         *,
-        unsigned: tuple[str, ...] = (),
+        unsigned: tuple[str | Query, ...] = (),
         failing: tuple[str, ...] = (),
         aliases: Mapping[str, str] | None = None,
     ) -> None:
@@ -243,7 +261,7 @@ class Zones:
     def look_up(self, query: Query) -> Answer:
         canonical = self.aliases.get(query.name, "")
         found = self.given.look_up(query._replace(name=canonical or query.name))
-        return found._replace(secure=query.name not in self.unsigned, canonical=canonical)
+        return found._replace(secure=not {query, query.name} & set(self.unsigned), canonical=canonical)
 
 
 TLSA_AT: Final = f"_25._tcp.{HOST}"
@@ -275,10 +293,10 @@ def test_records_that_are_of_no_use_want_tls() -> None:
     assert (destination.security, destination.tlsa, destination.verify) == (Security.REQUIRED, None, False)
 
 
-@pytest.mark.parametrize("unsigned", [DOMAIN, HOST, TLSA_AT])
+@pytest.mark.parametrize("unsigned", [DOMAIN, HOST, TLSA_AT, Query(HOST, Kind.A), Query(HOST, Kind.AAAA)])
 @pytest.mark.rfc("7672", "2.2.1")
 @pytest.mark.rfc("7672", "2.1.1")
-def test_what_is_not_signed_says_nothing(unsigned: str) -> None:
+def test_what_is_not_signed_says_nothing(unsigned: str | Query) -> None:
     zones = Zones(SIGNED, unsigned=(unsigned,))
     (destination,) = plan_in(zones).destinations
     assert (destination.security, destination.tlsa) == (Security.OPPORTUNISTIC, None)
@@ -332,6 +350,9 @@ def test_a_host_that_is_an_alias() -> None:
     beside: dict[tuple[str, Kind], list[Record]] = {**base, (TLSA_AT, Kind.TLSA): [record(3)]}
     (destination,) = plan_in(Zones(beside, aliases={HOST: real})).destinations
     assert destination.server_name == HOST
+    both = {**at_real, **beside}
+    (destination,) = plan_in(Zones(both, aliases={HOST: real})).destinations
+    assert destination.server_name == real
 
 
 @pytest.mark.rfc("7672", "3.2.2")
@@ -348,6 +369,19 @@ def test_dane_and_mta_sts_are_both_held_to() -> None:
     assert destination.verify
     assert destination.tlsa is not None
     assert destination.security is Security.REQUIRED
+
+
+def test_while_there_is_hope_the_mail_is_kept() -> None:
+    """Of several reasons the one that may pass soonest is the one that is told."""
+    records: dict[tuple[str, Kind], list[Record]] = {
+        **SIGNED,
+        (DOMAIN, Kind.MX): [Mx(0, "127.1"), Mx(10, HOST), Mx(20, "b.example")],
+    }
+    policy = Policy(Mode.ENFORCE, (HOST,), 60)
+    with pytest.raises(LookupFailed):
+        plan_in(Zones(records, failing=(HOST,)), policy)
+    with pytest.raises(PolicyMismatch):
+        plan_in(Zones(records), policy._replace(mx=("other.example",)))
 
 
 # A client of ours -----------------------------------------------------------------------------------------------------

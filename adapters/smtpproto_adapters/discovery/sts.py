@@ -57,8 +57,8 @@ class Policy(NamedTuple):
 
     def covers(self, host: str) -> bool:
         """True where it names the host (in normal form).  RFC 8461 section 4.1."""
-        label, dot, rest = host.partition(".")
-        return host in self.mx or bool(label and dot and f"*.{rest}" in self.mx)
+        label, _, rest = host.partition(".")
+        return host in self.mx or (label != "" and f"*.{rest}" in self.mx)
 
 
 class Kept(NamedTuple):
