@@ -387,6 +387,14 @@ def test_failures_are_errors_like_all_others(kind: type[DiscoveryFailed]) -> Non
     assert failure.retryable is failure.reply.is_transient
 
 
+@pytest.mark.rfc("5321", "4.5.3.1.5")
+def test_what_others_say_is_one_line_of_a_reply() -> None:
+    reply = LookupFailed("a\r\n250 ok\udcff\0é" + "x" * 1000, DOMAIN).reply
+    assert reply.lines[0].startswith("4.4.3 a??250 ok???xxx")
+    assert len(reply.lines) == 1
+    assert len(bytes(reply)) <= 512
+
+
 # Submission -----------------------------------------------------------------------------------------------------------
 
 

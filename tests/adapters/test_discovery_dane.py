@@ -350,9 +350,24 @@ def test_a_host_that_is_an_alias() -> None:
     beside: dict[tuple[str, Kind], list[Record]] = {**base, (TLSA_AT, Kind.TLSA): [record(3)]}
     (destination,) = plan_in(Zones(beside, aliases={HOST: real})).destinations
     assert destination.server_name == HOST
-    both = {**at_real, **beside}
-    (destination,) = plan_in(Zones(both, aliases={HOST: real})).destinations
+    both = Zones({**at_real, **beside}, aliases={HOST: real})
+    (destination,) = plan_in(both).destinations
     assert destination.server_name == real
+    # Where the web's authorities are asked, too, it is about the host that the policy names.
+    (destination,) = plan_in(both, Policy(Mode.ENFORCE, (HOST,), 60)).destinations
+    assert (destination.server_name, destination.verify) == (HOST, True)
+
+
+def test_an_alias_that_is_no_name_is_none() -> None:
+    class Odd(Zones):
+        def look_up(self, query: Query) -> Answer:
+            found = super().look_up(query)
+            return found._replace(canonical="a b" if query.kind is Kind.A else "")
+
+    zones = Odd(SIGNED)
+    (destination,) = plan_in(zones).destinations
+    assert destination.server_name == HOST
+    assert not any(" " in query.name for query in zones.asked)
 
 
 @pytest.mark.rfc("7672", "3.2.2")

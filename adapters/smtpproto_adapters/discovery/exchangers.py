@@ -149,7 +149,8 @@ def with_tlsa(destination: Destination, found: TlsaCheck) -> Destination:
         )
     return destination._replace(
         security=Security.REQUIRED,
-        server_name=base,
+        # An enforced policy speaks of the host, and not of what it is an alias of: RFC 8461 section 4.1.
+        server_name=destination.server_name if destination.verify else base,
         tlsa=found._replace(records=records),
         why=f"{destination.why}; DANE wants TLS and says with which certificate",
     )
@@ -175,8 +176,8 @@ def _tlsa(host: str, port: int, names: tuple[str, ...]) -> Lookups[TlsaCheck | N
     # Where its own zone is not signed there is nothing to be found, and some servers choke on the question.
     if not all(answer.secure for answer in addresses):
         return None
-    canonical = normal(addresses[0].canonical) or host
-    for base in dict.fromkeys((canonical, host)):
+    canonical = normal(addresses[0].canonical)
+    for base in dict.fromkeys((host if objection(canonical) is not None else canonical, host)):
         found = yield from ask(f"_{port}._tcp.{base}", Kind.TLSA)
         records = tuple(each for each in found.records if isinstance(each, Tlsa))
         if records and found.secure:

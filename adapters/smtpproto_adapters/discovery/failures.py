@@ -13,9 +13,15 @@ DiscoveryFailed
 
 from __future__ import annotations
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Final
 
 from smtpproto import ErrorCode, Reply, SmtpError
+
+LONGEST_TEXT: Final = 400
+"""Characters of a message in a reply, which has 512 octets with its end.  RFC 5321 section 4.5.3.1.5."""
+
+_NOT_PRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 
 
 class DiscoveryFailed(SmtpError):
@@ -37,8 +43,12 @@ class DiscoveryFailed(SmtpError):
 
     @property
     def reply(self) -> Reply:
-        """What to answer whoever wants to send to the domain, or to write into a report about it."""
-        return Reply(self.reply_code, f"{self.status} {self}")
+        """What to answer whoever wants to send to the domain, or to write into a report about it.
+
+        On one line, in ASCII, whatever others have put into the message.
+        """
+        text = _NOT_PRINTABLE.sub("?", str(self))
+        return Reply(self.reply_code, f"{self.status} {text[:LONGEST_TEXT]}")
 
 
 class InvalidDomain(DiscoveryFailed):
