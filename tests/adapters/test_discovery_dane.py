@@ -333,7 +333,7 @@ def test_a_host_without_address_is_left_out() -> None:
     assert [(left.host, left.why) for left in plan.left_out] == [("b.example", "it has no address")]
 
 
-@pytest.mark.rfc("7672", "2.2.2")
+@pytest.mark.rfc("7672", "2.2.3")
 def test_a_host_that_is_an_alias() -> None:
     """Its records are where the alias leads to, or else beside it."""
     real = "real.example"

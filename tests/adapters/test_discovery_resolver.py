@@ -110,7 +110,7 @@ def test_a_name_that_does_not_exist_is_an_answer(asking: Any) -> None:
         assert asking(server, Query("no.example", Kind.MX)) == Answer(exists=False)
 
 
-@pytest.mark.rfc("7672", "2.1.1")
+@pytest.mark.rfc("7672", "2.1.3")
 def test_who_is_to_be_believed_about_dnssec(asking: Any) -> None:
     queries = [Query(DOMAIN, Kind.MX), Query("no.example", Kind.MX), Query(DOMAIN, Kind.TXT)]
     with NameServer(RECORDS, authentic=True) as server:
