@@ -14,12 +14,14 @@ import ssl
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
+import dns.resolver
 import trustme
 
 from smtpproto.errors import ErrorCode, TransportError
 from smtpproto.flows import Close, Receive, Send, StartTls, serve
 from smtpproto.server_auth import ServerAuth
 from smtpproto.service import Service, ServiceSession
+from tests.nameserver import NameServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +34,10 @@ NOWHERE = "nowhere.example"
 """The one name under `.example` that is not found."""
 USER, PASSWORD, TOKEN = "user", "password", "a-token"
 IMPLICIT_TLS = frozenset({465, "465", "smtps", "submissions"})
+DNS = {
+    ("mail.example", "MX"): ["10 mx.example.", f"20 {NOWHERE}."],
+    ("_submissions._tcp.mail.example", "SRV"): ["0 1 465 mx.example."],
+}
 LOOPBACK = frozenset({None, "localhost", "127.0.0.1", "::1", ""})
 
 
@@ -52,6 +58,7 @@ class ExampleDomain:
         der = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
         self.channel_bindings = {"tls-server-end-point": hashlib.sha256(der).digest()}
         self.auth = ServerAuth({USER: PASSWORD}, tokens={TOKEN: USER}, failure_delay=0)
+        self.names = NameServer(DNS)
         self.listeners = {secure: socket.create_server(("127.0.0.1", 0)) for secure in (False, True)}
         self.connections: set[socket.socket] = set()
         self.threads: list[threading.Thread] = []
@@ -59,11 +66,13 @@ class ExampleDomain:
     def __enter__(self) -> Self:
         for secure, listener in self.listeners.items():
             self.start(self.accept, listener, secure)
+        self.names.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.names.__exit__(kind, error, trace)
         for each in [*self.listeners.values(), *self.connections]:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -131,3 +140,9 @@ class ExampleDomain:
             return real("127.0.0.1", listener.getsockname()[1], *arguments, **options)
 
         patch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+        def read_resolv_conf(resolver: dns.resolver.BaseResolver, *_: object) -> None:
+            resolver.nameservers = [self.names.host]
+            resolver.port = self.names.port
+
+        patch.setattr(dns.resolver.BaseResolver, "read_resolv_conf", read_resolv_conf)

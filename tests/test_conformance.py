@@ -34,6 +34,9 @@ UNCHECKED = {
     "9688": "only cited as a whole",
     "9881": "only cited as a whole",
     "1047": "has no sections",
+    "2782": "has no sections",
+    "7504": "only cited as a whole",
+    "7671": "only cited as a whole",
     "X.690": "is no RFC",
 }
 """Documents whose sections are not in `sections.json`, and why."""

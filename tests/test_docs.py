@@ -100,7 +100,7 @@ def chains() -> Iterator[list[Block]]:
 
 @pytest.fixture(scope="module")
 def example() -> Iterator[ExampleDomain]:
-    names = {name for path in PAGES for name in re.findall(r"[\w.-]+\.example\b", path.read_text(encoding="utf-8"))}
+    names = {name for path in PAGES for name in re.findall(r"\w[\w.-]*\.example\b", path.read_text(encoding="utf-8"))}
     with ExampleDomain(sorted(names)) as domain:
         yield domain
 

@@ -5,8 +5,8 @@ section 4) can, in every version of TLS: it is a hash of the server's certificat
 client has the certificate from the handshake.  A server's own is what `ssl` does not give out, so the program names it
 once more, see `certificate_of`.
 
-A certificate comes from the peer and may be anything.  The walk through its DER looks at six elements, knows where each
-of them ends before it looks inside, and never goes deeper for a deeper input.
+A certificate comes from the peer and may be anything.  The walk through its DER looks at six elements, and never goes
+deeper for a deeper input.
 """
 
 from __future__ import annotations
@@ -23,37 +23,18 @@ from typing import Final
 
 from smtpproto import LocalProtocolError
 
+from .der import BIT_STRING, CONTEXT_0, OBJECT_IDENTIFIER, SEQUENCE, element, encoded, whole
+
 END_POINT: Final = "tls-server-end-point"
 """The name of the binding: RFC 5929 section 4."""
-
-_OBJECT_IDENTIFIER: Final = 0x06
-_BIT_STRING: Final = 0x03
-_SEQUENCE: Final = 0x30
-_CONTEXT_0: Final = 0xA0
-"""Constructed, context-specific, number 0: X.690 section 8.1.2."""
-
-_LENGTH_OCTETS: Final = 3
-"""RFC 8446 section 4.4.2: no certificate in a handshake has more than 2^24-1 octets."""
 
 _PEM_BEGIN: Final = re.compile(rb"^-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----", re.MULTILINE)
 """RFC 7468 section 5; the two other labels are those that OpenSSL takes, and so `ssl` does."""
 _PEM_REST: Final = re.compile(rb"([^-]*)-----END ")
 
 
-def _encoded(dotted: str) -> bytes:
-    """The contents octets of an OBJECT IDENTIFIER.  X.690 section 8.19."""
-    first, second, *others = map(int, dotted.split("."))
-    encoded = bytearray()
-    for number in (40 * first + second, *others):
-        groups = [number & 0x7F]
-        while number := number >> 7:
-            groups.append(number & 0x7F | 0x80)
-        encoded += bytes(reversed(groups))
-    return bytes(encoded)
-
-
 def _table(arcs: Mapping[str, Mapping[int, str]]) -> Mapping[bytes, str]:
-    return {_encoded(f"{arc}.{last}"): name for arc, names in arcs.items() for last, name in names.items()}
+    return {encoded(f"{arc}.{last}"): name for arc, names in arcs.items() for last, name in names.items()}
 
 
 _SHA2: Final = ("sha224", "sha256", "sha384", "sha512")
@@ -88,7 +69,7 @@ _HASH_OF_SIGNATURE: Final = _table(
 # made one up did not agree (SHA-256, SHA-512, SHAKE256, a failure): a binding that the peer computes in another way
 # looks like an attack.  The same goes for ML-DSA (RFC 9881).
 
-_RSASSA_PSS: Final = _encoded("1.2.840.113549.1.1.10")
+_RSASSA_PSS: Final = encoded("1.2.840.113549.1.1.10")
 
 _HASHES: Final = _table(
     {
@@ -174,7 +155,7 @@ def _out_of_pem(data: bytes, where: str) -> bytes:
     try:
         block = binascii.a2b_base64(b"".join(rest[1].split()), strict_mode=True)
         # A TRUSTED CERTIFICATE is followed by what OpenSSL trusts it for.
-        return block[: _element(block, 0, _SEQUENCE)[1]]
+        return block[: element(block, 0, SEQUENCE)[1]]
     except ValueError as error:
         raise LocalProtocolError(f"the first certificate in {where} is broken: {error}") from error
 
@@ -182,7 +163,7 @@ def _out_of_pem(data: bytes, where: str) -> bytes:
 def _is_der(data: bytes) -> bool:
     """True where one SEQUENCE is all of it."""
     try:
-        _whole(data, _SEQUENCE)
+        whole(data, SEQUENCE)
     except ValueError:
         return False
     return True
@@ -190,62 +171,24 @@ def _is_der(data: bytes) -> bool:
 
 def _signature_algorithm(certificate: bytes) -> bytes:
     """The contents of the AlgorithmIdentifier beside the signature.  RFC 5280 section 4.1."""
-    fields = _whole(certificate, _SEQUENCE)
-    _, after = _element(fields, 0, _SEQUENCE)  # tbsCertificate
-    algorithm, after = _element(fields, after, _SEQUENCE)
-    _whole(fields[after:], _BIT_STRING)
+    fields = whole(certificate, SEQUENCE)
+    _, after = element(fields, 0, SEQUENCE)  # tbsCertificate
+    algorithm, after = element(fields, after, SEQUENCE)
+    whole(fields[after:], BIT_STRING)
     return algorithm
 
 
 def _hash_name(algorithm: bytes) -> str | None:
     """The hash function of a signature algorithm, as `hashlib` calls it."""
-    identifier, after = _element(algorithm, 0, _OBJECT_IDENTIFIER)
+    identifier, after = element(algorithm, 0, OBJECT_IDENTIFIER)
     if identifier != _RSASSA_PSS:
         return _HASH_OF_SIGNATURE.get(identifier)
     # RFC 4055 section 3.1: the parameters are there in every signature; hashAlgorithm is the first, and sha1 where it
     # is left out.  The mask generation has a hash function too, but it is not the one that the certificate was hashed
     # with: whichever it is, hashAlgorithm is what peers use, and what OpenSSL calls the digest of the signature.
-    parameters = _whole(algorithm[after:], _SEQUENCE)
-    if parameters[:1] != bytes((_CONTEXT_0,)):
+    parameters = whole(algorithm[after:], SEQUENCE)
+    if parameters[:1] != bytes((CONTEXT_0,)):
         return "sha1"
-    tagged, _ = _element(parameters, 0, _CONTEXT_0)
-    identifier, _ = _element(_whole(tagged, _SEQUENCE), 0, _OBJECT_IDENTIFIER)
+    tagged, _ = element(parameters, 0, CONTEXT_0)
+    identifier, _ = element(whole(tagged, SEQUENCE), 0, OBJECT_IDENTIFIER)
     return _HASHES.get(identifier)
-
-
-def _whole(data: bytes, tag: int) -> bytes:
-    """The contents of the one element that the data consist of.  Raises ValueError where they do not."""
-    contents, end = _element(data, 0, tag)
-    if end != len(data):
-        raise ValueError(f"{len(data) - end} octets follow where the element ends")
-    return contents
-
-
-def _element(data: bytes, start: int, tag: int) -> tuple[bytes, int]:
-    """The contents of the element that starts there, and where it ends.  X.690 section 8.1.
-
-    Raises ValueError where it has another tag, or is longer than the data.
-    """
-    if data[start : start + 1] != bytes((tag,)):
-        raise ValueError(f"no element of tag {tag:#04x} at octet {start}")
-    length, begin = _length(data, start + 1)
-    end = begin + length
-    if end > len(data):
-        raise ValueError(f"the element at octet {start} ends {end - len(data)} octets after the data")
-    return data[begin:end], end
-
-
-def _length(data: bytes, at: int) -> tuple[int, int]:
-    """The length that stands there, and where its octets end.  Raises ValueError where it is not in the form of DER.
-
-    X.690 section 10.1: a definite length in no more octets than it takes.
-    """
-    first = int.from_bytes(data[at : at + 1])
-    begin = at + 1
-    if first < 0x80:
-        return first, begin
-    octets = data[begin : begin + (first & 0x7F)]
-    length = int.from_bytes(octets[:_LENGTH_OCTETS])
-    if not 0 < len(octets) <= _LENGTH_OCTETS or octets[0] == 0 or length < 0x80:
-        raise ValueError(f"the length at octet {at} is none that DER has, or too large for a certificate")
-    return length, begin + len(octets)

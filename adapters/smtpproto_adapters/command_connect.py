@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any, Final
 
 from smtpproto import ConnectFailed, ErrorCode
 
 from .arguments import URL_HELP, WAITS, add_adapter, add_address, add_output, add_session, make_options
 from .authentication import NAMES, add_authentication, listed
+from .command_mx import add_mx, check_resolver, connect_to_domain
 from .hints import hint
-from .json_lines import JsonLines
 from .parser import Parser, option_of
 from .sessions import RUNNERS
+from .showing import refused, view_of
 from .terminal import complain
-from .trace import Outcome, Trace, View
+from .trace import Outcome, Trace
 
 USAGE: Final = """\
 smtpproto connect [OPTION ...] URL
-       smtpproto connect [OPTION ...] --host HOST | --path PATH
+       smtpproto connect [OPTION ...] --host HOST | --path PATH | --mx DOMAIN
        smtpproto connect --demo"""
 
 EPILOG: Final = f"""\
 Examples:
   smtpproto connect submission://ann@mx.example --auth --password-prompt
   smtpproto connect smtps://mx.example --auth --mechanism EXTERNAL --cert me.pem
+  smtpproto connect --mx mail.example
 
 The mechanisms, the strongest first; ANONYMOUS is used only where it is named:
 {listed(NAMES)}
@@ -61,6 +62,7 @@ def add_arguments(parser: Parser) -> None:
     )
     add_address(server)
     server.add_argument("--path", help="unix socket to connect to instead")
+    add_mx(server)
     add_session(parser.add_argument_group("the session"), WAITS)
     add_authentication(parser.add_argument_group("authentication"))
     showing = parser.add_argument_group("running and showing")
@@ -76,20 +78,19 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
-    return _demo(arguments) if arguments.demo else _connect(arguments)
+    if arguments.demo:
+        return _demo(arguments)
+    return connect_to_domain(arguments) if arguments.mx is not None else _connect(arguments)
 
 
 def _connect(arguments: argparse.Namespace) -> int:
     try:
+        check_resolver(arguments)
         options, context = make_options(arguments)
         target = options.resolve()
     except ConnectFailed as failure:
-        if arguments.json:
-            Trace(JsonLines(sys.stdout)).end(failure)
-        else:
-            complain(str(failure))
-        return int(failure.code)
-    view: View = JsonLines(sys.stdout) if arguments.json else _ladder(arguments)
+        return refused(arguments, Outcome.of_connecting(failure, str(failure)))
+    view = view_of(arguments)
     trace = Trace(view, [each for each in (options.password, options.token) if isinstance(each, str)])
     view.target(target)
     try:
@@ -102,12 +103,6 @@ def _connect(arguments: argparse.Namespace) -> int:
         return int(failure.code)
     trace.end(None)
     return int(ErrorCode.SUCCESS)
-
-
-def _ladder(arguments: argparse.Namespace) -> View:
-    from .ladder import Ladder, make_console
-
-    return Ladder(make_console(colors=not arguments.no_color))
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from smtpproto import (
     EXTENSIONS,
@@ -22,6 +22,9 @@ from smtpproto import (
 )
 
 from .trace import Attempt, Certificate, Outcome, Tls, View
+
+if TYPE_CHECKING:
+    from .discovery import Destination, Plan
 
 
 class JsonWriter:
@@ -41,13 +44,22 @@ class JsonWriter:
 class JsonLines(View):
     """A client's session.
 
-    The types are target, sent, tls, event, authentication, content, recipient and outcome.  With ``results_only``
-    there are but the last two.
+    The types are plan, target, sent, tls, event, authentication, content, failure, recipient and outcome.  With
+    ``results_only`` there are but the last two.
     """
 
     def __init__(self, file: TextIO, *, results_only: bool = False) -> None:
         self._writer = JsonWriter(file)
         self._results_only = results_only
+
+    def plan(self, plan: Plan) -> None:
+        """``{"type": "plan", "domain": "example.org", "destinations": [{…}], "left_out": [{…}]}``"""
+        self._write(
+            "plan",
+            domain=plan.domain,
+            destinations=[_json_destination(each) for each in plan.destinations],
+            left_out=[{"host": decoded(each.host), "why": each.why} for each in plan.left_out],
+        )
 
     def target(self, target: Target) -> None:
         """``{"type": "target", "host": …, "port": …, "path": …, "host_name": …, "security": …, …}``"""
@@ -115,21 +127,40 @@ class JsonLines(View):
             reply=None if reply is None else json_reply(reply),
         )
 
+    def failure(self, outcome: Outcome) -> None:
+        """``{"type": "failure", "code": 4, "name": "CONNECTION_REFUSED", …}``"""
+        self._write("failure", **_json_outcome(outcome))
+
     def outcome(self, outcome: Outcome) -> None:
         """``{"type": "outcome", "code": 0, "name": "SUCCESS", "message": null, "stage": null, …}``"""
-        self._writer.write(
-            "outcome",
-            code=outcome.code,
-            name=outcome.name,
-            message=outcome.sentence or None,
-            stage=None if outcome.stage is None else outcome.stage.name,
-            retryable=outcome.retryable,
-            error=outcome.error,
-        )
+        self._writer.write("outcome", **_json_outcome(outcome))
 
     def _write(self, kind: str, **fields: Any) -> None:
         if not self._results_only:
             self._writer.write(kind, **fields)
+
+
+def _json_destination(destination: Destination) -> dict[str, Any]:
+    return {
+        "host": destination.host,
+        "port": destination.port,
+        "security": destination.security.value,
+        "server_name": destination.server_name,
+        "tls_required": destination.tls_required,
+        "preference": destination.preference,
+        "why": destination.why,
+    }
+
+
+def _json_outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "code": outcome.code,
+        "name": outcome.name,
+        "message": outcome.sentence or None,
+        "stage": None if outcome.stage is None else outcome.stage.name,
+        "retryable": outcome.retryable,
+        "error": outcome.error,
+    }
 
 
 def json_tls(tls: Tls) -> dict[str, Any]:

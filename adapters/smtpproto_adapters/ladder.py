@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from rich.console import Console
 from rich.style import Style
@@ -32,6 +32,9 @@ from smtpproto import (
 )
 
 from .trace import Attempt, Certificate, Outcome, Tls, View, printable
+
+if TYPE_CHECKING:
+    from .discovery import Plan
 
 NAMES: Final = 16
 """Columns for the names of the events; the longest is ConnectionClosed."""
@@ -107,6 +110,16 @@ class Ladder(View):
         self._results: list[tuple[RecipientResult, Reply | None]] = []
         self._to_server, self._to_client, self._both = arrows(console)
 
+    def plan(self, plan: Plan) -> None:
+        """A line for each host, in order of preference."""
+        self._console.print(Text(f"The hosts for {printable(plan.domain)}, in the order in which they are tried:"))
+        for number, each in enumerate(plan.destinations, 1):
+            said = Text.assemble((f"{each.host} port {each.port}", EVENT), (f"  {each.why}", DIM))
+            print_folded(self._console, Text(f"{number:3}. "), said)
+        for left in plan.left_out:
+            print_folded(self._console, Text("  -  "), Text(printable(f"{left.host}  left out: {left.why}"), DOUBTFUL))
+        self._console.print()
+
     def target(self, target: Target) -> None:
         """Whom we are going to connect to."""
         if target.path is not None:
@@ -170,6 +183,12 @@ class Ladder(View):
     def recipient(self, result: RecipientResult, reply: Reply | None) -> None:
         """What became of the message for one recipient; below the session, in lines of its own."""
         self._results.append((result, reply))
+
+    def failure(self, outcome: Outcome) -> None:
+        """In a line below the session; what comes then is the next host."""
+        said = Text.assemble((f"{outcome.name} ({outcome.code})", BAD), f": {outcome.sentence}")
+        print_folded(self._console, Text(), said)
+        self._console.print()
 
     def outcome(self, outcome: Outcome) -> None:
         """What was offered, and the name and number of the exit status; the sentence is for standard error."""

@@ -10,7 +10,13 @@ from typing import Final
 
 from .trace import one_line
 
-EXTRAS: Final = {"rich": "cli", "trio": "trio", "trustme": "testing"}
+EXTRAS: Final = {
+    "rich": ("rich", "cli"),
+    "trio": ("trio", "trio"),
+    "trustme": ("trustme", "testing"),
+    "dns": ("dnspython", "dns"),
+}
+"""Of the packages that may be missing: how each is called where it comes from, and the extra that has it."""
 
 
 def complain(sentence: str) -> None:
@@ -25,7 +31,8 @@ def missing(error: ImportError) -> str:
     name = (error.name or "").partition(".")[0]
     if name not in EXTRAS:
         raise error
-    return f"{name} is not installed: pip install 'smtpproto-sansio[{EXTRAS[name]}]'"
+    package, extra = EXTRAS[name]
+    return f"{package} is not installed: pip install 'smtpproto-sansio[{extra}]'"
 
 
 def is_interrupt(error: BaseException) -> bool:

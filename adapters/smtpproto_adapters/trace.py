@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from binascii import b2a_base64
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import quote
 
 from smtpproto import (
@@ -37,6 +37,9 @@ from smtpproto import (
     Target,
 )
 from smtpproto.sasl import MECHANISMS
+
+if TYPE_CHECKING:
+    from .discovery import Plan
 
 REDACTED = "<redacted>"
 
@@ -123,6 +126,9 @@ class Outcome(NamedTuple):
 class View:
     """How a session is shown; what a subclass does not define is not."""
 
+    def plan(self, plan: Plan) -> None:
+        """The hosts that are going to be tried, in order of preference."""
+
     def target(self, target: Target) -> None:
         """Whom we are going to connect to."""
 
@@ -143,6 +149,9 @@ class View:
 
     def recipient(self, result: RecipientResult, reply: Reply | None) -> None:
         """What became of the message for one recipient, and what the server said to that (redacted)."""
+
+    def failure(self, outcome: Outcome) -> None:
+        """How it ended with this host; there is another to be tried."""
 
     def outcome(self, outcome: Outcome) -> None:
         """How it ended."""
@@ -241,12 +250,16 @@ class Trace:
         for each in result.recipients:
             self.view.recipient(each, None if each.reply is None else self.secrets.redacted_reply(each.reply))
 
-    def finish(self, outcome: Outcome) -> str:
-        """Show the outcome; returns its sentence, redacted."""
+    def finish(self, outcome: Outcome, *, last: bool = True) -> str:
+        """Show the outcome; returns its sentence, redacted.  ``last``: there is no other host to be tried."""
         self._catch_up()
         self._end_attempt(succeeded=False, error=None)
         sentence = one_line(self.secrets.redacted(outcome.sentence))
-        self.view.outcome(outcome._replace(sentence=sentence, error=self._clean(outcome.error)))
+        shown = outcome._replace(sentence=sentence, error=self._clean(outcome.error))
+        if last:
+            self.view.outcome(shown)
+        else:
+            self.view.failure(shown)
         return sentence
 
     def _begun(self, command: Auth) -> Attempt:
