@@ -752,6 +752,39 @@ def outcome(line: bytes, lenient: bool) -> Command | BadSyntax:
         return error
 
 
+PATH_PIECES = (
+    mailboxes() | any_texts() | st.sampled_from(["<", ">", "> ", '"', '">"', "\\>", "@a:", "@a,@b:", " SIZE=1", ""])
+)
+
+
+@given(
+    st.sampled_from(["MAIL FROM:", "RCPT TO:"]),
+    mailboxes() | st.lists(PATH_PIECES, max_size=4).map("".join),
+    st.sampled_from([">", "", "x", ">>", "> ", "> SIZE=1", "> NOTIFY=NEVER", "> ORCPT=rfc822;<a@b>"]),
+    st.booleans(),
+)
+@example("MAIL FROM:", "", ">", False)
+@example("MAIL FROM:", "Postmaster", ">", False)
+@example("RCPT TO:", "Postmaster", ">", False)
+@example("RCPT TO:", "", ">", False)
+@example("RCPT TO:", '"a>b"@c', ">", False)
+@example("RCPT TO:", "@a:b@c", ">", False)
+@example("RCPT TO:", "a" * 60 + "@example.com", ">", False)
+@example("RCPT TO:", "a" * 65 + "@example.com", ">", False)
+@example("RCPT TO:", "a@bc", "x", False)
+def test_a_path_is_the_same_by_the_short_way_and_by_the_long_one(
+    verb: str, path: str, tail: str, lenient: bool
+) -> None:
+    """The short way is for the words as nearly everybody writes them, and for what ends with the bracket."""
+    ways = [f"{way}<{path}{tail}".encode("utf-8", "surrogatepass") for way in (verb, verb.lower())]
+    short, long = (outcome(way.translate(None, b"\r\n\0"), lenient) for way in ways)
+    if isinstance(short, BadSyntax):
+        assert isinstance(long, BadSyntax)
+        assert (short.code, short.status, short.text, short.fatal) == (long.code, long.status, long.text, long.fatal)
+    else:
+        assert short == long
+
+
 @pytest.mark.rfc("4954", "4")
 def test_auth_responses() -> None:
     assert parse_auth_response(b"") == AuthResponse(b"")
