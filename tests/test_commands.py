@@ -490,6 +490,18 @@ def test_the_plain_ones_have_every_field() -> None:
     assert rcpt.other is NO_PARAMETERS
 
 
+def test_a_program_may_have_subclasses_of_both() -> None:
+    class MyMail(Mail):
+        __slots__ = ()
+
+    class MyRcpt(Rcpt):
+        __slots__ = ()
+
+    mail, rcpt = MyMail("a@b.example", size=5), MyRcpt("a@b.example", notify=("NEVER",))
+    assert (mail.size, mail.is_plain, mail.needed_extensions) == (5, False, (("SIZE", "SIZE"),))
+    assert (rcpt.notify, MyRcpt("a@b.example").is_plain) == (("NEVER",), True)
+
+
 def test_every_parameter_lands_in_its_own_field() -> None:
     for field in EVERYTHING.__match_args__:
         assert field == "hold_until" or getattr(EVERYTHING, field) not in (None, False, ())
