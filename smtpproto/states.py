@@ -287,8 +287,8 @@ class Session:
         self.lmtp = lmtp
         self.state = START
         self.accepted = 0
-        # What the next reply answers, and what is outstanding behind it: None where there is nothing, and no deque, so
-        # that a session in lock-step makes none, and an idle one is small.
+        # What the next reply answers, and what is outstanding behind it.  A session in lock-step makes no deque, and an
+        # idle one keeps none, so that it is small.
         self._first: _Outstanding | None = None
         self._behind: deque[_Outstanding] | None = None
         self._owed = 0
@@ -344,9 +344,9 @@ class Session:
         self.predicted = made[3]
         if self._first is None:
             self._first = made
-        elif self._behind is None:
-            self._behind = deque((made,))
         else:
+            if self._behind is None:
+                self._behind = deque()
             self._behind.append(made)
 
     def reply(self, code: int) -> tuple[Command, Kind, State]:
@@ -385,15 +385,20 @@ class Session:
         return command, kind, before
 
     def another_recipient(self, code: int) -> Command | None:
-        """`reply`, for what comes most often: a further recipient is accepted, as predicted.
+        """`reply`, for what comes most often: a further recipient is accepted, and this is no LMTP.
 
         The command; None, and nothing is changed, where it is anything else.
         """
         first = self._first
-        if first is None or first[1] is not Rcpt or self.state is not RCPT or not 200 <= code <= 299:
+        if first is None or first[1] is not Rcpt or self.state is not RCPT or self.lmtp or not 200 <= code <= 299:
             return None
-        self._pop()
         self.accepted += 1
+        # As _pop does, which as a call would be a fifth of this.
+        behind = self._behind
+        if behind:
+            self._first = behind.popleft()
+        else:
+            self._first = self._behind = None
         return first[0]
 
     def tls_established(self) -> None:
@@ -421,12 +426,11 @@ class Session:
         return self._owed > 0
 
     def _pop(self) -> None:
-        if self._behind is None:
-            self._first = None
+        behind = self._behind
+        if behind:
+            self._first = behind.popleft()
         else:
-            self._first = self._behind.popleft()
-            if not self._behind:
-                self._behind = None
+            self._first = self._behind = None
 
     def _step(self, command: Command, kind: Kind, state: State) -> _Outstanding:
         """With its row in this state."""

@@ -38,7 +38,9 @@ class Quit(Command):
     verb = "QUIT"
 
 
-class _Hello(Command):
+class Hello(Command):
+    """What `Ehlo`, `Helo` and `Lhlo` share."""
+
     __slots__ = ("domain",)
     __match_args__ = ("domain",)
 
@@ -56,21 +58,21 @@ class _Hello(Command):
         return f"{self.verb} {self.domain}"
 
 
-class Ehlo(_Hello):
+class Ehlo(Hello):
     """RFC 5321 section 4.1.1.1."""
 
     __slots__ = ()
     verb = "EHLO"
 
 
-class Helo(_Hello):
+class Helo(Hello):
     """RFC 5321 section 4.1.1.1."""
 
     __slots__ = ()
     verb = "HELO"
 
 
-class Lhlo(_Hello):
+class Lhlo(Hello):
     """RFC 2033 section 4.1."""
 
     __slots__ = ()

@@ -58,7 +58,10 @@ class _Envelope(Command):
 
     @property
     def needed_extensions(self) -> tuple[tuple[str, str], ...]:
-        return tuple([row.needed(value) for row, value in self._used]) if self._used else ()
+        return self._needed() if self._used else ()
+
+    def _needed(self) -> tuple[tuple[str, str], ...]:
+        return tuple([row.needed(value) for row, value in self._used])
 
     def _parameters(self) -> str:
         known = "".join(row.format(value) for row, value in self._used)
@@ -251,8 +254,9 @@ class Rcpt(_Envelope):
 
     @property
     def needed_extensions(self) -> tuple[tuple[str, str], ...]:
-        needed = super().needed_extensions
-        return needed if self.is_ascii else (*needed, ("SMTPUTF8", "what is not ASCII"))
+        if self.is_ascii:
+            return self._needed() if self._used else ()
+        return (*self._needed(), ("SMTPUTF8", "what is not ASCII"))
 
     def _line(self) -> str:
         return f"RCPT TO:<{self.forward_path}>{self._parameters()}"
