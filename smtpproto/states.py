@@ -266,6 +266,8 @@ def _steps(table: Table) -> _Steps:
 
 _STEPS: Final = _steps(TRANSITIONS)
 _LMTP_STEPS: Final = _steps(LMTP_TRANSITIONS)
+_FURTHER: Final = _STEPS[RCPT][Rcpt][0]
+"""The row of a further recipient."""
 
 
 class Session:
@@ -390,7 +392,7 @@ class Session:
         The command; None, and nothing is changed, where it is anything else.
         """
         first = self._first
-        if first is None or first[1] is not Rcpt or self.state is not RCPT or self.lmtp or not 200 <= code <= 299:
+        if first is None or first[2] is not _FURTHER or self.state is not RCPT or code >= 300:
             return None
         self.accepted += 1
         # As _pop does, which as a call would be a fifth of this.

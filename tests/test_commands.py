@@ -44,7 +44,7 @@ from smtpproto.commands import (
     parse_command,
 )
 from smtpproto.commands.base import KNOWN_VERBS
-from smtpproto.commands.session import Lookup
+from smtpproto.commands.session import Hello, Lookup
 from smtpproto.errors import LocalProtocolError
 from smtpproto.parameters import (
     MAIL_PARAMETERS,

@@ -10,7 +10,7 @@ from smtpproto.errors import LocalProtocolError
 from smtpproto.grammar import ascii_upper, octets, require, shown
 from smtpproto.limits import DOMAIN
 from smtpproto.parameters import FrozenMapping, xtext_encode
-from smtpproto.values import set_field
+from smtpproto.values import set_field, slot_setter
 
 from .base import KNOWN_VERBS, Command, check_text
 
@@ -52,10 +52,13 @@ class Hello(Command):
         domain = require(grammar.NAME, domain, f"the domain of {self.verb}")
         if octets(domain) > DOMAIN:
             raise LocalProtocolError(f"the domain {shown(domain)} has {octets(domain)} octets, more than {DOMAIN}")
-        set_field(self, "domain", domain)
+        _set_domain(self, domain)
 
     def _line(self) -> str:
         return f"{self.verb} {self.domain}"
+
+
+_set_domain = slot_setter(Hello, "domain")
 
 
 class Ehlo(Hello):

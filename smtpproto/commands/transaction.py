@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import smtpproto.grammar as grammar
@@ -19,33 +19,45 @@ from smtpproto.parameters import (
     ValidSince,
     check_other,
 )
-from smtpproto.values import set_field
+from smtpproto.values import set_field, slot_setter
 
 from .base import PARAMETERS_LINE, Command
 
-_Slot = tuple[Parameter, Callable[[object, object], None], object]
-"""A parameter, what puts its value into its field, and the default of that."""
-
 
 class _Envelope(Command):
-    """What MAIL and RCPT share: their parameters, by the table of parameters.py."""
+    """What MAIL and RCPT share: their parameters, by the table of parameters.py.
+
+    Most commands of a transaction have none of them, or two or three of the fifteen: only those are kept, and the
+    field of each looks for its own.
+    """
 
     __slots__ = ()
     line_limit = PARAMETERS_LINE
     _used: tuple[tuple[Parameter, Any], ...]
+    """The parameters that have another value than the default, and those values."""
     other: Mapping[str, str | None]
 
+    def __init_subclass__(cls, parameters: Iterable[Parameter] = ()) -> None:
+        for row in parameters:
+            setattr(cls, row.field, cls._field(row))
+
+    @staticmethod
+    def _field(row: Parameter) -> property:
+        def value(self: _Envelope) -> Any:
+            for used, value in self._used:
+                if used is row:
+                    return value
+            return row.default
+
+        return property(value)
+
     def _set_parameters(
-        self,
-        slots: tuple[_Slot, ...],
-        given: tuple[object, ...],
-        other: Mapping[str, str | None],
-        known: Mapping[str, Parameter],
+        self, given: Iterable[object], other: Mapping[str, str | None], known: Mapping[str, Parameter]
     ) -> None:
         used: list[tuple[Parameter, Any]] = []
-        for (row, put, default), value in zip(slots, given, strict=True):
+        for row, value in zip(known.values(), given, strict=True):
+            default = row.default
             checked = default if value is default or value == default else row.check(value)
-            put(self, checked)
             if checked != default:
                 used.append((row, checked))
         set_field(self, "other", check_other(other, known) if other else NO_PARAMETERS)
@@ -76,7 +88,7 @@ def _remade(cls: type[_Envelope], path: str, fields: dict[str, Any]) -> _Envelop
     return cls(path, **fields)  # type: ignore[call-arg]
 
 
-class Mail(_Envelope):
+class Mail(_Envelope, parameters=MAIL_PARAMETERS.values()):
     """``MAIL FROM:<reverse-path> [parameters]``.  RFC 5321 section 4.1.1.2.
 
     The parameters of extensions are fields; those without a field are in ``other``.  Non-ASCII anywhere needs
@@ -99,7 +111,7 @@ class Mail(_Envelope):
         "solicit",
         "other",
     )
-    __slots__ = (*__match_args__, "_used")
+    __slots__ = ("reverse_path", "other", "_used")
     verb = "MAIL"
 
     reverse_path: str
@@ -150,13 +162,13 @@ class Mail(_Envelope):
         other: Mapping[str, str | None] = NO_PARAMETERS,
     ) -> None:
         path = check_reverse_path(reverse_path)
-        set_field(self, "reverse_path", path)
+        _set_reverse_path(self, path)
         given = (size, body, smtputf8, ret, envid, auth, by, hold_for, hold_until, mt_priority, require_tls, solicit)
         if given == _MAIL_DEFAULTS and not other and path.isascii():
-            for put, default in _MAIL_PLAIN:
-                put(self, default)
+            _set_other_of_mail(self, NO_PARAMETERS)
+            _set_used_of_mail(self, ())
             return
-        self._set_parameters(_MAIL_SLOTS, given, other, MAIL_PARAMETERS)
+        self._set_parameters(given, other, MAIL_PARAMETERS)
         self._check_together()
 
     def _check_together(self) -> None:
@@ -178,15 +190,13 @@ class Mail(_Envelope):
         # What stays was checked when this was made.
         made = Mail.__new__(Mail)
         set_field(made, "reverse_path", self.reverse_path)
-        kept = {row.field: value for row, value in self._used}
         used: list[tuple[Parameter, Any]] = []
-        for row, put, default in _MAIL_SLOTS:
-            value = kept.get(row.field, default)
+        for row in MAIL_PARAMETERS.values():
+            value: Any = getattr(self, row.field)
             if row.field in parameters:
                 given = parameters[row.field]
-                value = default if given is default or given == default else row.check(given)
-            put(made, value)
-            if value != default:
+                value = row.default if given is row.default or given == row.default else row.check(given)
+            if value != row.default:
                 used.append((row, value))
         other = parameters.get("other", self.other)
         if other is not self.other:
@@ -205,7 +215,7 @@ class Mail(_Envelope):
         return super().__bytes__()
 
 
-class Rcpt(_Envelope):
+class Rcpt(_Envelope, parameters=RCPT_PARAMETERS.values()):
     """``RCPT TO:<forward-path> [parameters]``.  RFC 5321 section 4.1.1.3."""
 
     __match_args__ = (
@@ -215,7 +225,7 @@ class Rcpt(_Envelope):
         "rrvs",
         "other",
     )
-    __slots__ = (*__match_args__, "_used")
+    __slots__ = ("forward_path", "other", "_used")
     verb = "RCPT"
 
     forward_path: str
@@ -238,13 +248,13 @@ class Rcpt(_Envelope):
         rrvs: ValidSince | None = None,
         other: Mapping[str, str | None] = NO_PARAMETERS,
     ) -> None:
-        set_field(self, "forward_path", check_forward_path(forward_path))
+        _set_forward_path(self, check_forward_path(forward_path))
         given = (notify, orcpt, rrvs)
         if given == _RCPT_DEFAULTS and not other:
-            for put, default in _RCPT_PLAIN:
-                put(self, default)
+            _set_other_of_rcpt(self, NO_PARAMETERS)
+            _set_used_of_rcpt(self, ())
             return
-        self._set_parameters(_RCPT_SLOTS, given, other, RCPT_PARAMETERS)
+        self._set_parameters(given, other, RCPT_PARAMETERS)
         self._check_length()
 
     @property
@@ -267,29 +277,16 @@ class Rcpt(_Envelope):
         return super().__bytes__()
 
 
-def _slots(cls: type[_Envelope], known: Mapping[str, Parameter]) -> tuple[_Slot, ...]:
-    return tuple((row, getattr(cls, row.field).__set__, row.default) for row in known.values())
-
-
-def _plain(
-    cls: type[_Envelope], slots: tuple[_Slot, ...]
-) -> tuple[tuple[Callable[[object, object], None], object], ...]:
-    rest: tuple[tuple[str, object], ...] = (("other", NO_PARAMETERS), ("_used", ()))
-    return (
-        *((put, default) for _, put, default in slots),
-        *((getattr(cls, name).__set__, default) for name, default in rest),
-    )
-
-
-# Most commands of a transaction have no parameter at all, or two or three of the fifteen.  These make the first kind
-# fast, and the second not slow: a slot's own setter takes half the time of set_field.
-_MAIL_SLOTS: Final = _slots(Mail, MAIL_PARAMETERS)
 _MAIL_DEFAULTS: Final = tuple(row.default for row in MAIL_PARAMETERS.values())
-_MAIL_PLAIN: Final = _plain(Mail, _MAIL_SLOTS)
 _MAIL_FIELDS: Final = frozenset(Mail.__match_args__[1:])
-_RCPT_SLOTS: Final = _slots(Rcpt, RCPT_PARAMETERS)
 _RCPT_DEFAULTS: Final = tuple(row.default for row in RCPT_PARAMETERS.values())
-_RCPT_PLAIN: Final = _plain(Rcpt, _RCPT_SLOTS)
+
+_set_reverse_path = slot_setter(Mail, "reverse_path")
+_set_other_of_mail = slot_setter(Mail, "other")
+_set_used_of_mail = slot_setter(Mail, "_used")
+_set_forward_path = slot_setter(Rcpt, "forward_path")
+_set_other_of_rcpt = slot_setter(Rcpt, "other")
+_set_used_of_rcpt = slot_setter(Rcpt, "_used")
 
 
 CHUNK_MAX: Final = 2**63 - 1
