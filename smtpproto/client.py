@@ -26,6 +26,7 @@ from .commands import (
     Rset,
     StartTls,
 )
+from .commands.session import Hello
 from .connection import AUTH_KINDS, Connection, Role
 from .content import EIGHT_BIT, LineEnds, Stuffer
 from .errors import LocalProtocolError, RemoteProtocolError
@@ -56,6 +57,7 @@ from .sasl import Challenge, usable
 from .sasl.base import readable
 from .states import CLOSED, DATA, FAILED, SERVICE_CLOSING, TLS, Kind, LastBdat, kind_of
 
+_OF_ENVELOPE: Final[frozenset[Kind]] = frozenset({Mail, Rcpt})
 _MAY_COME_UNASKED: Final = frozenset(b"45")
 _UNASKED: Final = "a reply that no command asked for"
 
@@ -130,15 +132,18 @@ class ClientConnection(Connection, role=Role.CLIENT):
 
     def objection(self, command: Command) -> str | None:
         """Why `send` would refuse a command now, as a sentence; None where it would not."""
+        return self._objection(command, kind_of(command))
+
+    def _objection(self, command: Command, kind: Kind) -> str | None:
         session = self._session
-        kind = kind_of(command)
         if session.state is CLOSED:
             return "the session is over: nothing can be sent any more"
         if self._chunk_left:
             return f"{self._chunk_left} octets of the chunk announced by BDAT are still to be sent"
         if session.waiting >= self.limits.outstanding:
             return f"{session.waiting} commands are not answered yet: read their replies first (limits.outstanding)"
-        sequence = session.objection(kind, pipelining="PIPELINING" in self.extensions)
+        pipelining = not session.is_waiting or "PIPELINING" in self.extensions
+        sequence = session.objection(kind, pipelining=pipelining)
         if sequence is not None:
             return sequence
         if kind is LastBdat and session.lmtp and not self._has_recipient:
@@ -146,7 +151,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
                 "in LMTP the last chunk waits until a recipient is accepted: without one, it has no reply at all "
                 "(RFC 2033 section 4.3)"
             )
-        if isinstance(command, Ehlo | Helo | Lhlo) and not command.domain.isascii():
+        if isinstance(command, Hello) and not command.domain.isascii():
             return f"{command} is not ASCII: write the A-labels of the name (RFC 6531 section 3.7.1)"
         found = objection(command, self)
         return None if found is None else found.text
@@ -163,7 +168,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
             if len(data) > self._chunk_left:
                 raise LocalProtocolError(f"{len(data)} octets for a chunk that has room for {self._chunk_left}")
             self._check_content(data)
-            if self._lines or self._parser:
+            if not self._lines.is_empty or self._parser is not None:
                 self._check_chunk_is_open(self._unread())
             self._chunk_left -= len(data)
             return data
@@ -199,22 +204,23 @@ class ClientConnection(Connection, role=Role.CLIENT):
     def _send(self, message: Command | Reply) -> bytes:
         if not isinstance(message, Command):
             raise LocalProtocolError(f"a client sends commands, and a {type(message).__name__} is none")
-        if (self._lines or self._parser) and not self._session.is_waiting and self.state is not CLOSED:
+        session, lines = self._session, self._lines
+        if not session.is_waiting and not (lines.is_empty and self._parser is None) and session.state is not CLOSED:
             raise self._fail(RemoteProtocolError(_UNASKED, self._unread()))
-        objection = self.objection(message)
+        kind = kind_of(message)
+        objection = self._objection(message, kind)
         if objection is not None:
             raise LocalProtocolError(objection)
         data = bytes(message)
-        kind = kind_of(message)
-        if kind is EndOfData:
-            data = self._end_of_content()
-        elif isinstance(message, Mail | Rcpt):
+        if kind in _OF_ENVELOPE:
             self._note_envelope(message)
+        elif kind is EndOfData:
+            data = self._end_of_content()
         elif isinstance(message, Bdat):
             self._chunk_left = message.size
-        if self._lines:
+        if not lines.is_empty:
             self._remember_position()
-        self._session.add(message, kind)
+        session.add(message, kind)
         self._sent += 1
         return data
 
@@ -250,19 +256,19 @@ class ClientConnection(Connection, role=Role.CLIENT):
 
     def _next_event(self) -> Event | Pause:
         session, lines = self._session, self._lines
-        if session.state is TLS:
-            return self._wait_for_tls()
-        if self._parser is not None:
-            return self._read_reply(self._parser)
-        if session.is_waiting and not self._sent_behind:
+        if session.is_waiting and self._parser is None and not self._sent_behind:
             reply = lines.take_known(self._memory.by_octets, self._memory.by_line)
             if reply is not None:
-                recipient = None if session.lmtp else session.another_recipient(reply.code)
+                recipient = session.another_recipient(reply.code)
                 if recipient is None:
                     return self._answer(reply)
                 self._last_reply = reply
                 return ReplyReceived(recipient, reply)
-        if not lines:
+        elif session.state is TLS:
+            return self._wait_for_tls()
+        if self._parser is not None:
+            return self._read_reply(self._parser)
+        if lines.is_empty:
             return self._end_of_input()
         position = lines.consumed
         if self._is_unsolicited(position) and lines.first() not in _MAY_COME_UNASKED:
@@ -280,7 +286,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
             if reply is not None:
                 break
         self._parser = None
-        if octets and not lines:
+        if octets and lines.is_empty:
             self._memory.remember(octets, reply)
         return self._unsolicited(reply) if self._is_unsolicited(parser.position) else self._answer(reply)
 
@@ -340,7 +346,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
             sent_behind.popleft()
 
     def _note_recipient(self, command: Command, reply: Reply) -> None:
-        if self.lmtp and isinstance(command, Rcpt) and reply.is_positive:
+        if self._session.lmtp and isinstance(command, Rcpt) and reply.is_positive:
             if self._recipients is None:
                 self._recipients = deque()
             self._recipients.append(command.forward_path)

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, ClassVar, Self, cast
 
-from .commands import Auth, AuthResponse, Command, Data, Ehlo, Helo, Lhlo, Mail, Rcpt, XClient
+from .commands import Auth, AuthResponse, Command, Data, Ehlo, Helo, Lhlo, XClient
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import PAUSED, ConnectionClosed, Event, Pause
 from .extensions import NO_EXTENSIONS, Extensions
@@ -193,7 +193,8 @@ class Connection:
         Raises `LocalProtocolError`, and changes nothing, where the protocol does not allow it now; at the client
         `RemoteProtocolError` where something lies in the buffer that no command has asked for.
         """
-        self._check_alive()
+        if self._error is not None:
+            self._check_alive()
         data = self._send(message)
         if self._on_send is not None:
             self._on_send(message)
@@ -233,8 +234,10 @@ class Connection:
             self._eof = True
         elif self._eof:
             raise LocalProtocolError("data after the end of the stream")
-        elif self.state not in (CLOSED, ERROR):
-            self._lines.feed(data)
+        else:
+            state = self._session.state
+            if state is not CLOSED and state is not ERROR:
+                self._lines.feed(data)
 
     def next_event(self) -> Event | Pause:
         """The next event, or `NEED_DATA`, or `PAUSED`.
@@ -276,19 +279,19 @@ class Connection:
     def _replied(self, kind: Kind, reply: Reply) -> None:
         """Learn from a reply that was received or sent."""
         self._last_reply = reply
-        if not reply.is_positive:
+        if reply.code >= 300:
             if kind is Data and self.state is DATA:
                 self._content_begins()
         elif kind in HELLO_KINDS:
             self.extended = kind is not Helo
-            offered = Extensions.parse(reply.lines) if self.extended else NO_EXTENSIONS
+            offered = Extensions.of(reply) if self.extended else NO_EXTENSIONS
             self.extensions = offered.without(*self._mask) if self._mask else offered
         elif kind in AUTH_KINDS:
             self.authenticated = True
         elif kind is XClient:
             self._forget()
 
-    def _note_envelope(self, command: Mail | Rcpt) -> None:
+    def _note_envelope(self, command: Command) -> None:
         if self._tally is None:
             self._tally = Tally()
         self._tally.note(command, self.extensions)
@@ -303,7 +306,7 @@ class Connection:
             raise LocalProtocolError(f"the connection is of no use any more: {self._error[0]}")
 
     def _check_barrier(self) -> None:
-        if self.state is TLS and self._lines:
+        if self.state is TLS and not self._lines.is_empty:
             found = self._lines.peek(256)
             raise self._fail(RemoteProtocolError("plaintext where TLS is due (RFC 3207 section 4)", found))
 

@@ -65,6 +65,11 @@ class LineBuffer:
         return len(self._data) - self._start + (len(more) if more else 0)
 
     @property
+    def is_empty(self) -> bool:
+        """Nothing is buffered: cheaper than to ask for the length."""
+        return not self._data
+
+    @property
     def consumed(self) -> int:
         """How many octets have been taken out since the beginning: the position of the first buffered one."""
         return self._dropped + self._start
@@ -136,11 +141,14 @@ class LineBuffer:
                 else:
                     self._advance(stop)
             return found
+        data = self._data
         if self._start or self._more is not None:
             return None
-        found = wholes.get(self._data)
+        found = wholes.get(data)
         if found is not None:
-            self._advance(len(self._data))
+            self._data = b""
+            self._dropped += len(data)
+            self._searched = 0
         return found
 
     def whole(self) -> bytes:

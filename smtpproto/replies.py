@@ -77,13 +77,15 @@ class Reply(Value):
     U+DC80..U+DCFF for octets that are not UTF-8.
     """
 
-    __slots__ = ("code", "lines")
+    __slots__ = ("code", "lines", "_offer")
     __match_args__ = ("code", "lines")
 
     code: int
     """RFC 5321 section 4.2.1 explains its digits."""
     lines: tuple[str, ...]
     """The text, without the codes and line ends."""
+    _offer: object
+    """What `Extensions.of` has made of it, once that was asked for."""
 
     def __init__(self, code: int, lines: str | Iterable[str] = "") -> None:
         number = int(code)
