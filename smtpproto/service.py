@@ -190,8 +190,11 @@ class ServiceSession:
 
     def refusal(self, command: Command) -> Reply | None:
         """What policy has against a command; None where it has nothing."""
+        service = self.service
+        if service.auth is None and not service.require_tls:
+            return None
         missing = self.missing(command)
-        if missing is not None or self.service.auth is None:
+        if missing is not None:
             return missing
         if isinstance(command, Auth) and command.mechanism not in self.mechanisms:
             return _TLS_FOR_AUTH if self._waits_for_tls(command) else _UNKNOWN_MECHANISM

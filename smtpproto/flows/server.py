@@ -57,7 +57,6 @@ _AT_ONCE: Final = frozenset({Ehlo, Lhlo, Data, Vrfy, Expn, Noop, Quit, UnknownCo
 """Whose replies are not gathered, nor those to lines that are no command.  RFC 2920 section 3.2."""
 
 _ANSWERED: Final = (CommandReceived, BadCommand)
-_END_CONTENT: Final = (EndOfData, Bdat)
 
 _SHUTTING_DOWN = Reply(421, "4.3.2 the service is shutting down")
 _TOO_MANY_FAILURES = Reply(421, "4.7.0 too many failed authentications")
@@ -122,11 +121,12 @@ class _Server:
         """Nothing that could be written would be read as a reply: TLS is due, or a write has failed midway."""
 
     def run(self) -> Flow[None]:
+        connection = self.connection
         yield from self._greet()
-        while self.connection.state is not CLOSED:
+        while connection.state is not CLOSED:
             if self.gathered > _GATHERED:
                 yield from self._flush()
-            event = self.connection.next_event()
+            event = connection.next_event()
             if event is NEED_DATA or event is PAUSED:
                 event = yield from self._next(event)
             self.watch(event)
@@ -221,27 +221,27 @@ class _Server:
         session = self.session
         command = event.command
         reply = self._refusal(event)
-        if reply is None and isinstance(event, CommandReceived) and isinstance(command, Auth):
+        if reply is not None:
+            self._conclude(event, reply)
+        elif isinstance(command, Auth) and isinstance(event, CommandReceived):
             yield from self._authenticate(command, session.mechanisms[command.mechanism])
         else:
-            if reply is None:
-                reply = yield Ask(event)
-            self._conclude(event, reply)
+            self._conclude(event, (yield Ask(event)))
         if session.has_erred_too_often:
             self._part(_TOO_MANY_ERRORS)
 
     def _refusal(self, event: CommandReceived | BadCommand) -> Reply | None:
         """What the policy, or the program about the content before, has said already."""
+        session, command = self.session, event.command
         refusal = None
         if isinstance(event, CommandReceived):
-            refusal = self.session.refusal(event.command)
-            self.session.errors += refusal is not None
-        elif event.command is not None and not isinstance(event.command, UnknownCommand):
+            refusal = session.refusal(event.command)
+            if refusal is not None:
+                session.errors += 1
+        elif command is not None and not isinstance(command, UnknownCommand):
             # Out of sequence, as what follows a MAIL that had this answer, or not offered yet: it gets the same.
-            refusal = self.session.missing(event.command)
-        if refusal is not None:
-            return refusal
-        if isinstance(event.command, _END_CONTENT):
+            refusal = session.missing(command)
+        if refusal is None and self.content_refusal is not None and isinstance(command, EndOfData | Bdat):
             refusal, self.content_refusal = self.content_refusal, None
         return refusal
 
