@@ -45,7 +45,7 @@ class BadSyntax(Exception):
 
 
 class Pattern:
-    """A regular expression that is compiled when `match` is first called."""
+    """A regular expression that is compiled when `match` is first asked for."""
 
     __slots__ = ("match", "source")
 
@@ -54,11 +54,13 @@ class Pattern:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.match = self._first_match
 
-    def _first_match(self, text: str) -> re.Match[str] | None:
+    def __getattr__(self, name: str) -> Callable[[str], re.Match[str] | None]:
+        # Reached while the slot is empty, and for names that are none.
+        if name != "match":
+            raise AttributeError(f"a Pattern has no {name}")
         self.match = re.compile(self.source, re.ASCII).match
-        return self.match(text)
+        return self.match
 
 
 def _full(source: str) -> Pattern:
