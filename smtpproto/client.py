@@ -83,7 +83,6 @@ class ClientConnection(Connection, role=Role.CLIENT):
     """The client's end.  Beside the options of `Connection`, ``line_ends`` says what is done to outgoing content."""
 
     __slots__ = (
-        "_auth_error",
         "_chunk_left",
         "_memory",
         "_parser",
@@ -122,7 +121,6 @@ class ClientConnection(Connection, role=Role.CLIENT):
         self._parser: ReplyParser | None = None  # while within a reply
         self._memory = memory_for(limits)
         self._stuffer: Stuffer | None = None
-        self._auth_error: str | None = None  # what the last challenge said, where it was no challenge
         self._chunk_left = 0  # octets of the last BDAT that are still to be sent
         self._recipients: deque[str] | None = None  # LMTP: who was accepted, in order
         self._sent = 0
@@ -315,11 +313,12 @@ class ClientConnection(Connection, role=Role.CLIENT):
         if kind in _SAY_NO_MORE and reply.code not in _SAY_MORE and not session.lmtp:
             self._last_reply = reply
             return ReplyReceived(command, reply)
+        previous = self._last_reply
         self._replied(kind, reply)
         self._note_recipient(command, reply)
         if recipient is not None and reply.code != SERVICE_CLOSING:
             return RecipientReply(command, reply, recipient)
-        return self._event(command, kind, reply)
+        return self._event(command, kind, reply, previous)
 
     def _unsolicited(self, reply: Reply) -> Event:
         # RFC 5321 section 3.8 lets a server say 421 unasked; some say another 4yz or 5yz when they lose patience.
@@ -361,12 +360,12 @@ class ClientConnection(Connection, role=Role.CLIENT):
             return self._recipients.popleft()
         return None
 
-    def _event(self, command: Command, kind: Kind, reply: Reply) -> Event:
+    def _event(self, command: Command, kind: Kind, reply: Reply, previous: Reply | None) -> Event:
         code = reply.code
         if code == SERVICE_CLOSING:
             return ServiceClosing(command, reply)
         if kind in AUTH_KINDS:
-            return self._auth_event(command, reply)
+            return _auth_event(command, reply, previous)
         if kind is Connect:
             return Greeting(command, reply, reply.lines[0].partition(" ")[0])
         if kind is Ehlo or kind is Lhlo:
@@ -381,16 +380,6 @@ class ClientConnection(Connection, role=Role.CLIENT):
             return StartTlsReady(command, reply)
         return ReplyReceived(command, reply)
 
-    def _auth_event(self, command: Command, reply: Reply) -> Event:
-        error, self._auth_error = self._auth_error, None
-        if reply.is_positive:
-            return AuthSucceeded(command, reply)
-        if not reply.is_intermediate:
-            return AuthFailed(command, reply, error)
-        challenge = strict_base64(reply.lines[0])
-        self._auth_error = _json(challenge)
-        return AuthChallenge(command, reply, challenge)
-
     def _auth_needed(self, command: Command, reply: Reply) -> AuthNeeded:
         offered = self.extensions.auth
         # Both are 530 5.7.0: that STARTTLS comes first is told by the text, and by an offer without any mechanism.
@@ -398,6 +387,16 @@ class ClientConnection(Connection, role=Role.CLIENT):
         tls_first = could_be_had and (not offered or "TLS" in reply.text.upper())
         why = AuthReason.TLS_REQUIRED if tls_first else AuthReason.REQUIRED_BY_SERVER
         return AuthNeeded(command, reply, offered, why, usable(offered, secure=self.secure))
+
+
+def _auth_event(command: Command, reply: Reply, previous: Reply | None) -> Event:
+    if reply.is_positive:
+        return AuthSucceeded(command, reply)
+    if reply.is_intermediate:
+        return AuthChallenge(command, reply, strict_base64(reply.lines[0]))
+    if previous is None or not previous.is_intermediate:
+        return AuthFailed(command, reply)
+    return AuthFailed(command, reply, _json(strict_base64(previous.lines[0])))
 
 
 def _json(challenge: bytes | None) -> str | None:

@@ -133,13 +133,14 @@ class LineBuffer:
         """
         ready = self._ready
         if ready is not None:
-            found = lines.get(ready[-1])
-            if found is not None:
-                stop = self._start + len(ready.pop()) + 2
-                if ready:
-                    self._start = stop
-                else:
-                    self._advance(stop)
+            line = ready.pop()
+            found = lines.get(line)
+            if found is None:
+                ready.append(line)
+            elif ready:
+                self._start += len(line) + 2
+            else:
+                self._advance(self._start + len(line) + 2)
             return found
         data = self._data
         if self._start or self._more is not None:
