@@ -235,7 +235,8 @@ class ClientConnection(Connection, role=Role.CLIENT):
         if not isinstance(message, Command):
             raise LocalProtocolError(f"a client sends commands, and a {type(message).__name__} is none")
         session, lines = self._session, self._lines
-        if not session.is_waiting and not (lines.is_empty and self._parser is None) and session.state is not CLOSED:
+        nothing_unread = lines.is_empty
+        if not (nothing_unread and self._parser is None) and not session.is_waiting and session.state is not CLOSED:
             raise self._fail(RemoteProtocolError(_UNASKED, self._unread()))
         kind = kind_of(message)
         objection = self._objection(message, kind)
@@ -248,7 +249,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
             data = self._end_of_content()
         elif isinstance(message, Bdat):
             self._chunk_left = message.size
-        if not lines.is_empty:
+        if not nothing_unread:
             self._remember_position()
         if self._sent_behind is not None:
             self._sent_behind.sent += 1

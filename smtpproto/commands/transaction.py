@@ -164,7 +164,7 @@ class Mail(_Envelope, parameters=MAIL_PARAMETERS.values()):
         path = check_reverse_path(reverse_path)
         _set_reverse_path(self, path)
         given = (size, body, smtputf8, ret, envid, auth, by, hold_for, hold_until, mt_priority, require_tls, solicit)
-        if given == _MAIL_DEFAULTS and not other and path.isascii():
+        if given == _MAIL_DEFAULTS and other is NO_PARAMETERS and path.isascii():
             _set_other_of_mail(self, NO_PARAMETERS)
             _set_used_of_mail(self, ())
             return
@@ -250,7 +250,7 @@ class Rcpt(_Envelope, parameters=RCPT_PARAMETERS.values()):
     ) -> None:
         _set_forward_path(self, check_forward_path(forward_path))
         given = (notify, orcpt, rrvs)
-        if given == _RCPT_DEFAULTS and not other:
+        if given == _RCPT_DEFAULTS and other is NO_PARAMETERS:
             _set_other_of_rcpt(self, NO_PARAMETERS)
             _set_used_of_rcpt(self, ())
             return
