@@ -49,10 +49,14 @@ class Hello(Command):
     octets: RFC 5321 section 4.1.4 forbids to refuse mail for what it says."""
 
     def __init__(self, domain: str) -> None:
+        is_plain = type(domain) is str and domain.isascii() and len(domain) <= DOMAIN and grammar.NAME.match(domain)
+        _set_domain(self, domain if is_plain else self._checked(domain))
+
+    def _checked(self, domain: str) -> str:
         domain = require(grammar.NAME, domain, f"the domain of {self.verb}")
         if octets(domain) > DOMAIN:
             raise LocalProtocolError(f"the domain {shown(domain)} has {octets(domain)} octets, more than {DOMAIN}")
-        _set_domain(self, domain)
+        return domain
 
     def _line(self) -> str:
         return f"{self.verb} {self.domain}"
