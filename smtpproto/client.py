@@ -3,7 +3,7 @@
 One rule above all is kept here: **every reply has its command.**  A reply that arrived before a command was sent
 cannot be its answer, however the packets fell and whenever the program looked.  `send` refuses to go on while
 something unsolicited lies in the buffer; and for a command that is sent while earlier replies lie there unread,
-``_sent_behind`` keeps the position in the stream before which no reply can be its own.
+`_SentBehind` keeps the position in the stream before which no reply can be its own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .commands import (
     Rset,
     StartTls,
 )
+from .commands.session import Hello
 from .connection import AUTH_KINDS, Connection, Role
 from .content import EIGHT_BIT, LineEnds, Stuffer
 from .errors import LocalProtocolError, RemoteProtocolError
@@ -56,6 +57,7 @@ from .sasl import Challenge, usable
 from .sasl.base import readable
 from .states import CLOSED, DATA, FAILED, SERVICE_CLOSING, TLS, Kind, LastBdat, kind_of
 
+_OF_ENVELOPE: Final[frozenset[Kind]] = frozenset({Mail, Rcpt})
 _MAY_COME_UNASKED: Final = frozenset(b"45")
 _UNASKED: Final = "a reply that no command asked for"
 
@@ -77,16 +79,46 @@ _TIMEOUT_OF: Final[Mapping[Kind, str]] = {
 }
 
 
+class _SentBehind:
+    """Which commands were sent while replies lay unread, and where those ended.  There is one while there are any."""
+
+    __slots__ = ("_positions", "sent")
+
+    sent: int
+    """How many commands were sent, counted from those that were outstanding when this was made."""
+    _positions: deque[tuple[int, int]]
+    """For a command, by its number, the position before which no reply can be its own; oldest first, and the same
+    position only once."""
+
+    def __init__(self, waiting: int) -> None:
+        self.sent = waiting
+        self._positions = deque()
+
+    def remember(self, position: int) -> None:
+        """The next command is sent behind what ends there."""
+        if not self._positions or self._positions[-1][1] != position:
+            self._positions.append((self.sent, position))
+
+    def precedes(self, position: int, waiting: int) -> bool:
+        """What begins there was on its way before the first of those that wait was sent."""
+        number, sent_at = self._positions[0]
+        return number == self.sent - waiting and position < sent_at
+
+    def forget(self, waiting: int) -> bool:
+        """Forget those that wait no longer; True where none is left."""
+        if self._positions[0][0] < self.sent - waiting:
+            self._positions.popleft()
+        return not self._positions
+
+
 class ClientConnection(Connection, role=Role.CLIENT):
     """The client's end.  Beside the options of `Connection`, ``line_ends`` says what is done to outgoing content."""
 
     __slots__ = (
-        "_auth_error",
         "_chunk_left",
         "_memory",
         "_parser",
         "_recipients",
-        "_sent",
         "_sent_behind",
         "_stuffer",
         "line_ends",
@@ -120,25 +152,28 @@ class ClientConnection(Connection, role=Role.CLIENT):
         self._parser: ReplyParser | None = None  # while within a reply
         self._memory = memory_for(limits)
         self._stuffer: Stuffer | None = None
-        self._auth_error: str | None = None  # what the last challenge said, where it was no challenge
         self._chunk_left = 0  # octets of the last BDAT that are still to be sent
         self._recipients: deque[str] | None = None  # LMTP: who was accepted, in order
-        self._sent = 0
-        self._sent_behind: deque[tuple[int, int]] | None = None  # (number of the command, position)
+        self._sent_behind: _SentBehind | None = None
 
     # Out -----------------------------------------------------------------------------------------------------------
 
     def objection(self, command: Command) -> str | None:
         """Why `send` would refuse a command now, as a sentence; None where it would not."""
+        return self._objection(command, kind_of(command))
+
+    def _objection(self, command: Command, kind: Kind) -> str | None:
         session = self._session
-        kind = kind_of(command)
         if session.state is CLOSED:
             return "the session is over: nothing can be sent any more"
         if self._chunk_left:
             return f"{self._chunk_left} octets of the chunk announced by BDAT are still to be sent"
-        if session.waiting >= self.limits.outstanding:
-            return f"{session.waiting} commands are not answered yet: read their replies first (limits.outstanding)"
-        sequence = session.objection(kind, pipelining="PIPELINING" in self.extensions)
+        pipelining = True
+        if session.is_waiting:
+            if session.waiting >= self.limits.outstanding:
+                return f"{session.waiting} commands are not answered yet: read their replies first (limits.outstanding)"
+            pipelining = "PIPELINING" in self.extensions
+        sequence = session.objection(kind, pipelining=pipelining)
         if sequence is not None:
             return sequence
         if kind is LastBdat and session.lmtp and not self._has_recipient:
@@ -146,7 +181,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
                 "in LMTP the last chunk waits until a recipient is accepted: without one, it has no reply at all "
                 "(RFC 2033 section 4.3)"
             )
-        if isinstance(command, Ehlo | Helo | Lhlo) and not command.domain.isascii():
+        if isinstance(command, Hello) and not command.domain.isascii():
             return f"{command} is not ASCII: write the A-labels of the name (RFC 6531 section 3.7.1)"
         found = objection(command, self)
         return None if found is None else found.text
@@ -163,7 +198,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
             if len(data) > self._chunk_left:
                 raise LocalProtocolError(f"{len(data)} octets for a chunk that has room for {self._chunk_left}")
             self._check_content(data)
-            if self._lines or self._parser:
+            if not self._lines.is_empty or self._parser is not None:
                 self._check_chunk_is_open(self._unread())
             self._chunk_left -= len(data)
             return data
@@ -199,23 +234,26 @@ class ClientConnection(Connection, role=Role.CLIENT):
     def _send(self, message: Command | Reply) -> bytes:
         if not isinstance(message, Command):
             raise LocalProtocolError(f"a client sends commands, and a {type(message).__name__} is none")
-        if (self._lines or self._parser) and not self._session.is_waiting and self.state is not CLOSED:
+        session, lines = self._session, self._lines
+        nothing_unread = lines.is_empty
+        if not (nothing_unread and self._parser is None) and not session.is_waiting and session.state is not CLOSED:
             raise self._fail(RemoteProtocolError(_UNASKED, self._unread()))
-        objection = self.objection(message)
+        kind = kind_of(message)
+        objection = self._objection(message, kind)
         if objection is not None:
             raise LocalProtocolError(objection)
         data = bytes(message)
-        kind = kind_of(message)
-        if kind is EndOfData:
-            data = self._end_of_content()
-        elif isinstance(message, Mail | Rcpt):
+        if kind in _OF_ENVELOPE:
             self._note_envelope(message)
+        elif kind is EndOfData:
+            data = self._end_of_content()
         elif isinstance(message, Bdat):
             self._chunk_left = message.size
-        if self._lines:
+        if not nothing_unread:
             self._remember_position()
-        self._session.add(message, kind)
-        self._sent += 1
+        if self._sent_behind is not None:
+            self._sent_behind.sent += 1
+        session.add(message, kind)
         return data
 
     def _end_of_content(self) -> bytes:
@@ -228,11 +266,9 @@ class ClientConnection(Connection, role=Role.CLIENT):
         self._stuffer = Stuffer(self.line_ends)
 
     def _remember_position(self) -> None:
-        position = self._lines.consumed + len(self._lines)
         if self._sent_behind is None:
-            self._sent_behind = deque()
-        if not self._sent_behind or self._sent_behind[-1][1] != position:
-            self._sent_behind.append((self._sent, position))
+            self._sent_behind = _SentBehind(self._session.waiting)
+        self._sent_behind.remember(self._lines.consumed + len(self._lines))
 
     # In ------------------------------------------------------------------------------------------------------------
 
@@ -250,19 +286,19 @@ class ClientConnection(Connection, role=Role.CLIENT):
 
     def _next_event(self) -> Event | Pause:
         session, lines = self._session, self._lines
-        if session.state is TLS:
-            return self._wait_for_tls()
-        if self._parser is not None:
-            return self._read_reply(self._parser)
-        if session.is_waiting and not self._sent_behind:
+        if session.is_waiting and self._parser is None and self._sent_behind is None:
             reply = lines.take_known(self._memory.by_octets, self._memory.by_line)
             if reply is not None:
-                recipient = None if session.lmtp else session.another_recipient(reply.code)
+                recipient = session.another_recipient(reply.code)
                 if recipient is None:
                     return self._answer(reply)
                 self._last_reply = reply
                 return ReplyReceived(recipient, reply)
-        if not lines:
+        elif session.state is TLS:
+            return self._wait_for_tls()
+        if self._parser is not None:
+            return self._read_reply(self._parser)
+        if lines.is_empty:
             return self._end_of_input()
         position = lines.consumed
         if self._is_unsolicited(position) and lines.first() not in _MAY_COME_UNASKED:
@@ -280,7 +316,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
             if reply is not None:
                 break
         self._parser = None
-        if octets and not lines:
+        if octets and lines.is_empty:
             self._memory.remember(octets, reply)
         return self._unsolicited(reply) if self._is_unsolicited(parser.position) else self._answer(reply)
 
@@ -304,16 +340,18 @@ class ClientConnection(Connection, role=Role.CLIENT):
             command, kind, _ = session.reply(reply.code)
         except LocalProtocolError as error:
             raise RemoteProtocolError(str(error), bytes(reply)) from None
-        if self._sent_behind:
-            self._forget_position(self._sent_behind)
+        if self._sent_behind is not None and self._sent_behind.forget(session.waiting):
+            self._sent_behind = None
         if kind in _SAY_NO_MORE and reply.code not in _SAY_MORE and not session.lmtp:
             self._last_reply = reply
             return ReplyReceived(command, reply)
+        previous = self._last_reply
         self._replied(kind, reply)
-        self._note_recipient(command, reply)
+        if session.lmtp:
+            self._note_recipient(command, reply)
         if recipient is not None and reply.code != SERVICE_CLOSING:
             return RecipientReply(command, reply, recipient)
-        return self._event(command, kind, reply)
+        return self._event(command, kind, reply, previous)
 
     def _unsolicited(self, reply: Reply) -> Event:
         # RFC 5321 section 3.8 lets a server say 421 unasked; some say another 4yz or 5yz when they lose patience.
@@ -326,21 +364,11 @@ class ClientConnection(Connection, role=Role.CLIENT):
         """Nothing waits for the reply that begins there, or what waits was sent when it had begun to arrive."""
         if not self._session.is_waiting:
             return True
-        if not self._sent_behind:
-            return False
-        number, sent_at = self._sent_behind[0]
-        return number == self._number_of_first and position < sent_at
-
-    @property
-    def _number_of_first(self) -> int:
-        return self._sent - self._session.waiting
-
-    def _forget_position(self, sent_behind: deque[tuple[int, int]]) -> None:
-        if sent_behind[0][0] < self._number_of_first:
-            sent_behind.popleft()
+        return self._sent_behind is not None and self._sent_behind.precedes(position, self._session.waiting)
 
     def _note_recipient(self, command: Command, reply: Reply) -> None:
-        if self.lmtp and isinstance(command, Rcpt) and reply.is_positive:
+        """LMTP: who has to get a reply at the end of the content."""
+        if isinstance(command, Rcpt) and reply.is_positive:
             if self._recipients is None:
                 self._recipients = deque()
             self._recipients.append(command.forward_path)
@@ -355,12 +383,12 @@ class ClientConnection(Connection, role=Role.CLIENT):
             return self._recipients.popleft()
         return None
 
-    def _event(self, command: Command, kind: Kind, reply: Reply) -> Event:
+    def _event(self, command: Command, kind: Kind, reply: Reply, previous: Reply | None) -> Event:
         code = reply.code
         if code == SERVICE_CLOSING:
             return ServiceClosing(command, reply)
         if kind in AUTH_KINDS:
-            return self._auth_event(command, reply)
+            return _auth_event(command, reply, previous)
         if kind is Connect:
             return Greeting(command, reply, reply.lines[0].partition(" ")[0])
         if kind is Ehlo or kind is Lhlo:
@@ -375,16 +403,6 @@ class ClientConnection(Connection, role=Role.CLIENT):
             return StartTlsReady(command, reply)
         return ReplyReceived(command, reply)
 
-    def _auth_event(self, command: Command, reply: Reply) -> Event:
-        error, self._auth_error = self._auth_error, None
-        if reply.is_positive:
-            return AuthSucceeded(command, reply)
-        if not reply.is_intermediate:
-            return AuthFailed(command, reply, error)
-        challenge = strict_base64(reply.lines[0])
-        self._auth_error = _json(challenge)
-        return AuthChallenge(command, reply, challenge)
-
     def _auth_needed(self, command: Command, reply: Reply) -> AuthNeeded:
         offered = self.extensions.auth
         # Both are 530 5.7.0: that STARTTLS comes first is told by the text, and by an offer without any mechanism.
@@ -392,6 +410,16 @@ class ClientConnection(Connection, role=Role.CLIENT):
         tls_first = could_be_had and (not offered or "TLS" in reply.text.upper())
         why = AuthReason.TLS_REQUIRED if tls_first else AuthReason.REQUIRED_BY_SERVER
         return AuthNeeded(command, reply, offered, why, usable(offered, secure=self.secure))
+
+
+def _auth_event(command: Command, reply: Reply, previous: Reply | None) -> Event:
+    if reply.is_positive:
+        return AuthSucceeded(command, reply)
+    if reply.is_intermediate:
+        return AuthChallenge(command, reply, strict_base64(reply.lines[0]))
+    if previous is None or not previous.is_intermediate:
+        return AuthFailed(command, reply)
+    return AuthFailed(command, reply, _json(strict_base64(previous.lines[0])))
 
 
 def _json(challenge: bytes | None) -> str | None:

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, ClassVar, Self, cast
 
-from .commands import Auth, AuthResponse, Command, Data, Ehlo, Helo, Lhlo, Mail, Rcpt, XClient
+from .commands import Auth, AuthResponse, Command, Data, Ehlo, Helo, Lhlo, XClient
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import PAUSED, ConnectionClosed, Event, Pause
 from .extensions import NO_EXTENSIONS, Extensions
@@ -63,9 +63,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_closed",
         "_eof",
-        "_error",
+        "_end",
         "_last_reply",
         "_lines",
         "_mask",
@@ -74,7 +73,6 @@ class Connection:
         "_tally",
         "authenticated",
         "channel_bindings",
-        "extended",
         "extensions",
         "limits",
         "secure",
@@ -86,8 +84,6 @@ class Connection:
     timeouts: Timeouts
     extensions: Extensions
     """What the last EHLO reply offered; empty before it, after HELO, and after STARTTLS."""
-    extended: bool
-    """True after EHLO or LHLO was accepted, False after HELO."""
     secure: bool
     """True under TLS."""
     authenticated: bool
@@ -132,8 +128,8 @@ class Connection:
         self._session = Session(lmtp=lmtp)
         self._lines = LineBuffer(self._line_limit())
         self._eof = False
-        self._error: tuple[str, bytes, int] | None = None  # what makes the RemoteProtocolError again
-        self._closed: ConnectionClosed | None = None
+        # The last event, or what makes the RemoteProtocolError again.
+        self._end: ConnectionClosed | tuple[str, bytes, int] | None = None
         self._last_reply: Reply | None = None
         self._tally: Tally | None = None
         self._forget()
@@ -169,6 +165,11 @@ class Connection:
         return self._session.lmtp
 
     @property
+    def extended(self) -> bool:
+        """True after EHLO or LHLO was accepted, False after HELO."""
+        return self.extensions is not NO_EXTENSIONS  # an EHLO reply without any makes another that is empty
+
+    @property
     def tally(self) -> Tally:
         """The envelope that is under way: the last that was sent (client), or received (server)."""
         return NO_TALLY if self._tally is None else self._tally
@@ -193,7 +194,8 @@ class Connection:
         Raises `LocalProtocolError`, and changes nothing, where the protocol does not allow it now; at the client
         `RemoteProtocolError` where something lies in the buffer that no command has asked for.
         """
-        self._check_alive()
+        if self._end is not None:
+            self._check_alive()
         data = self._send(message)
         if self._on_send is not None:
             self._on_send(message)
@@ -233,16 +235,18 @@ class Connection:
             self._eof = True
         elif self._eof:
             raise LocalProtocolError("data after the end of the stream")
-        elif self.state not in (CLOSED, ERROR):
-            self._lines.feed(data)
+        else:
+            state = self._session.state
+            if state is not CLOSED and state is not ERROR:
+                self._lines.feed(data)
 
     def next_event(self) -> Event | Pause:
         """The next event, or `NEED_DATA`, or `PAUSED`.
 
         Raises `RemoteProtocolError` where the peer has broken the protocol, and again at each further call.
         """
-        if self._error is not None:
-            raise RemoteProtocolError(*self._error)
+        if self._end is not None:
+            return self._ended(self._end)
         try:
             if self._session.state is CLOSED:
                 self._lines.clear()  # nothing that comes after the end is of any use
@@ -276,34 +280,38 @@ class Connection:
     def _replied(self, kind: Kind, reply: Reply) -> None:
         """Learn from a reply that was received or sent."""
         self._last_reply = reply
-        if not reply.is_positive:
+        if reply.code >= 300:
             if kind is Data and self.state is DATA:
                 self._content_begins()
         elif kind in HELLO_KINDS:
-            self.extended = kind is not Helo
-            offered = Extensions.parse(reply.lines) if self.extended else NO_EXTENSIONS
+            offered = NO_EXTENSIONS if kind is Helo else Extensions.of(reply)
             self.extensions = offered.without(*self._mask) if self._mask else offered
         elif kind in AUTH_KINDS:
             self.authenticated = True
         elif kind is XClient:
             self._forget()
 
-    def _note_envelope(self, command: Mail | Rcpt) -> None:
+    def _note_envelope(self, command: Command) -> None:
         if self._tally is None:
             self._tally = Tally()
         self._tally.note(command, self.extensions)
 
     def _forget(self) -> None:
         self.extensions = NO_EXTENSIONS
-        self.extended = False
         self.authenticated = False
 
     def _check_alive(self) -> None:
-        if self._error is not None:
-            raise LocalProtocolError(f"the connection is of no use any more: {self._error[0]}")
+        if isinstance(self._end, tuple):
+            raise LocalProtocolError(f"the connection is of no use any more: {self._end[0]}")
+
+    @staticmethod
+    def _ended(end: ConnectionClosed | tuple[str, bytes, int]) -> ConnectionClosed:
+        if isinstance(end, tuple):
+            raise RemoteProtocolError(*end)
+        return end
 
     def _check_barrier(self) -> None:
-        if self.state is TLS and self._lines:
+        if self.state is TLS and not self._lines.is_empty:
             found = self._lines.peek(256)
             raise self._fail(RemoteProtocolError("plaintext where TLS is due (RFC 3207 section 4)", found))
 
@@ -312,7 +320,7 @@ class Connection:
         return self._closed_event() if self._eof else PAUSED
 
     def _fail(self, error: RemoteProtocolError) -> RemoteProtocolError:
-        self._error = (error.args[0], error.received, error.code)
+        self._end = (error.args[0], error.received, error.code)
         self._session.fail()
         self._lines.clear()
         return error
@@ -321,9 +329,8 @@ class Connection:
         return self._closed_event() if self._eof else Pause.NEED_DATA
 
     def _closed_event(self) -> ConnectionClosed:
-        if self._closed is None:
-            clean = self.state is CLOSED and self._last_reply is not None and self._last_reply.is_positive
-            self._closed = ConnectionClosed(self._session.outstanding, self._last_reply, clean)
-            self._session.close()
-            self._lines.clear()
-        return self._closed
+        clean = self.state is CLOSED and self._last_reply is not None and self._last_reply.is_positive
+        self._end = closed = ConnectionClosed(self._session.outstanding, self._last_reply, clean)
+        self._session.close()
+        self._lines.clear()
+        return closed

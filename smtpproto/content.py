@@ -9,8 +9,8 @@ Lines of any length pass in both directions: the 1000 octets of section 4.5.3.1.
 take, and no bound to what anyone may.  Chunks sent with BDAT (RFC 3030) go as they are, and need nothing of this.
 
 Content is the one thing here that comes by the megabyte, so nothing is done line by line.  In CPython a needle of one
-octet is found and replaced many times as fast as one of two, and the regular expressions that are searched for in all
-of it begin with literals, which ``re`` looks for at the speed of ``count``.
+octet is found and replaced many times as fast as one of two; and longer ones are looked for from the end, as ``rfind``
+and ``rsplit`` do it two to four times as fast as ``find``, ``split`` and ``re``.
 """
 
 from __future__ import annotations
@@ -197,20 +197,20 @@ class Unstuffer:
 
     def _unstuffed(self, context: bytes, data: bytes) -> tuple[bytes, int | None]:
         block = context + data
-        line_dot = _line_dot.search(block) if _DOT in block else None
-        # Only at a line's beginning can there be anything to remove, to hold back, or the end.
-        final = None if line_dot is None else _find_end(block, line_dot.start())
-        if final is not None:
-            stop = final.start() + 2
-            self._context = None
-        else:
-            self._context = _beginning_of_end(block)
-            stop = len(block) - max(len(self._context) - 2, 0)
-        body = block[:stop]
+        beginning = _beginning_of_end(block)
+        body = block[: len(block) - max(len(beginning) - 2, 0)]
+        end: int | None = None
+        # Only at a line's beginning can there be anything to remove, or the end.
+        has_dotted_line = _DOT in body and body.rfind(_LINE_DOT) >= 0
+        if has_dotted_line and body.rfind(_END) >= 0:
+            stop = body.find(_END) + len(b"\r\n")
+            end = stop + len(b".\r\n") - len(context)
+            body = body[:stop]
+        self._context = beginning if end is None else None
         self._check(body)
-        if line_dot is not None and line_dot.start() + 2 < stop:
-            body = _replaced(body, b"\r\n.", _line_dot, b"\r\n")
-        return body[min(len(context), 2) :], None if final is None else final.end() - len(context)
+        if has_dotted_line:
+            body = _replaced(body, _LINE_DOT, b"\r\n")
+        return body[min(len(context), 2) :], end
 
     def _check(self, body: bytes) -> None:
         if self.violation is None and not self._accept_bare:
@@ -223,8 +223,8 @@ class Unstuffer:
 _WINDOW: Final = 65536
 """How many octets are unstuffed at once."""
 
-_line_dot = re.compile(rb"\r\n\.")
-_find_end = re.compile(rb"\r\n\.\r\n").search
+_LINE_DOT: Final = b"\r\n."
+_END: Final = b"\r\n.\r\n"
 # What, at the end of a block, may become CRLF.CRLF.
 _BEGINNINGS: Final = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
 
@@ -236,26 +236,22 @@ def _beginning_of_end(block: bytes) -> bytes:
     return b""
 
 
-_stuffable = re.compile(rb"\n\.")
-
-
 def _stuffed(octets: bytes, begins_line: bool) -> bytes:
     """Put a dot before each dot that begins a line.  RFC 5321 section 4.5.2."""
     if _DOT in octets:
-        if _stuffable.search(octets):
-            octets = _replaced(octets, b"\n.", _stuffable, b"\n..")
+        octets = _replaced(octets, b"\n.", b"\n..")
         if begins_line and octets.startswith(b"."):
             octets = b"." + octets
     return octets
 
 
-def _replaced(octets: bytes, old: bytes, pattern: re.Pattern[bytes], new: bytes) -> bytes:
-    """Replace ``old``, which begins with a line end, ends in a dot, and is the same as the pattern.
+def _replaced(octets: bytes, old: bytes, new: bytes) -> bytes:
+    """Replace ``old``, which begins with a line end and ends in a dot.
 
-    A regular expression finds the next of a few faster, and ``replace`` makes each of many faster; a sample tells.
+    ``rsplit`` finds the next of a few faster, and ``replace`` makes each of many faster; a sample tells.
     """
     if octets[:_SAMPLE].count(b".") < _MANY:
-        return pattern.sub(new, octets)
+        return new.join(octets.rsplit(old))
     return octets.replace(old, new)
 
 
@@ -282,7 +278,7 @@ def _has_equal_lines(octets: bytes) -> bool:
     """All lines end in CRLF and are of one length, as in base64: the bulk of all mail, and a third of the work."""
     first = octets.find(b"\n")
     width = octets.find(b"\n", first + 1) - first
-    if first < 1 or width < 2:
+    if first < 1 or width < 2 or (octets.rfind(b"\n") - first) % width:  # most others are told here
         return False
     ends = len(range(first, len(octets), width))
     if octets[first::width] != b"\n" * ends or octets[first - 1 :: width] != b"\r" * ends:

@@ -78,7 +78,8 @@ class Greeting(ReplyReceived):
     """The first word of its text: the name that the server gives itself, or ""."""
 
     def __init__(self, command: Command, reply: Reply, domain: str) -> None:
-        super().__init__(command, reply)
+        _set_command(self, command)
+        _set_reply(self, reply)
         set_field(self, "domain", domain)
 
     @property
@@ -97,8 +98,12 @@ class EhloReply(ReplyReceived):
     """What the server offers; empty where it refused."""
 
     def __init__(self, command: Command, reply: Reply, extensions: Extensions) -> None:
-        super().__init__(command, reply)
-        set_field(self, "extensions", extensions)
+        _set_command(self, command)
+        _set_reply(self, reply)
+        _set_extensions(self, extensions)
+
+
+_set_extensions = slot_setter(EhloReply, "extensions")
 
 
 class HeloReply(ReplyReceived):

@@ -18,6 +18,8 @@ from .values import Value, set_field
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from .replies import Reply
+
 
 class Extension(Value):
     """A service extension: RFC 5321 section 2.2."""
@@ -172,6 +174,15 @@ class Extensions(Mapping[str, str]):
         if len(offer) <= _SHARED_LINES and sum(map(len, offer)) <= _SHARED_CHARACTERS:
             return _parse_shared(offer)
         return _parse(offer)
+
+    @classmethod
+    def of(cls, reply: Reply) -> Extensions:
+        """`parse` its lines: once, as the same reply is often taken from memory."""
+        found: Extensions | None = getattr(reply, "_offer", None)
+        if found is None:
+            found = cls.parse(reply.lines)
+            set_field(reply, "_offer", found)
+        return found
 
     def lines(self) -> tuple[str, ...]:
         """The lines of the EHLO reply that make this offer, but for the first."""

@@ -51,7 +51,7 @@ class LineBuffer:
     _searched: int
     """How far there is no line end, counted as ``_start`` is, and on into ``_more``.  Unused while lines are ready."""
     _dropped: int
-    """The position in the stream of ``_data[0]``."""
+    """The position in the stream of ``_data[0]``; kept small, as a large number would be another object at rest."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -65,8 +65,16 @@ class LineBuffer:
         return len(self._data) - self._start + (len(more) if more else 0)
 
     @property
+    def is_empty(self) -> bool:
+        """Nothing is buffered: cheaper than to ask for the length."""
+        return not self._data
+
+    @property
     def consumed(self) -> int:
-        """How many octets have been taken out since the beginning: the position of the first buffered one."""
+        """How many octets have been taken out: the position in the stream of the first buffered one.
+
+        `take_known` begins to count anew.
+        """
         return self._dropped + self._start
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
@@ -124,23 +132,27 @@ class LineBuffer:
         """Take out what need not be read again, as it is known; None, and nothing is taken, where it is not.
 
         That is the next line, where many have come at once, by its octets without the CRLF; otherwise all that is
-        buffered, CRLFs included.  Nothing in either may have a line that is longer than ``limit``.
+        buffered, CRLFs included, and then `consumed` counts anew: this is not for those who keep positions.  Nothing in
+        either may have a line that is longer than ``limit``.
         """
         ready = self._ready
         if ready is not None:
-            found = lines.get(ready[-1])
-            if found is not None:
-                stop = self._start + len(ready.pop()) + 2
-                if ready:
-                    self._start = stop
-                else:
-                    self._advance(stop)
+            line = ready.pop()
+            found = lines.get(line)
+            if found is None:
+                ready.append(line)
+            elif ready:
+                self._start += len(line) + 2
+            else:
+                self._advance(self._start + len(line) + 2)
             return found
+        data = self._data
         if self._start or self._more is not None:
             return None
-        found = wholes.get(self._data)
+        found = wholes.get(data)
         if found is not None:
-            self._advance(len(self._data))
+            self._data = b""
+            self._dropped = self._searched = 0
         return found
 
     def whole(self) -> bytes:

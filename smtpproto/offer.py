@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from . import grammar
 from .commands import Auth, Command, Data, Expn, Mail, Rcpt, StartTls, Vrfy, XClient, XForward
+from .commands.base import KNOWN_VERBS
 from .extensions import Extensions, extension_for_command
 from .replies import Reply
 from .values import Value, set_field
@@ -60,14 +61,14 @@ class Tally:
 
     def note(self, command: Command, extensions: Extensions) -> None:
         """A command of the envelope is on its way."""
-        if isinstance(command, Mail):
-            self.mail = command
-            self.transactions += 1
-            self.recipients = 0
-        elif isinstance(command, Rcpt):
+        if isinstance(command, Rcpt):
             self.recipients += 1
             if "RCPTDOMAINMAX" in extensions.limits:  # which bounds what is kept here
                 self._domains.add(domain_of(command))
+        elif isinstance(command, Mail):
+            self.mail = command
+            self.transactions += 1
+            self.recipients = 0
 
     def copy(self) -> Tally:
         """Another that is the same so far."""
@@ -103,12 +104,11 @@ def objection(command: Command, here: Standing) -> Objection | None:
     check = _CHECKS.get(type(command))
     if check is not None and (found := check(command, here)) is not None:
         return found
-    extensions = here.extensions
-    keyword = extension_for_command(command.verb)
-    if keyword is not None and keyword not in extensions:
+    keyword = _KEYWORDS.get(command.verb)
+    if keyword is not None and keyword not in here.extensions:
         return Objection(f"{command.verb} needs the extension {keyword}, which is not offered", 502, "5.5.1")
     for keyword, parameter in command.needed_extensions:
-        if keyword not in extensions:
+        if keyword not in here.extensions:
             text = f"{parameter} needs the extension {keyword}, which is not offered"
             return Objection(text, _LACKS.get(type(command), 502), "5.5.4")
     return None
@@ -136,6 +136,11 @@ def _auth(command: Auth, here: Standing) -> Objection | None:
 
 
 def _mail(command: Mail, here: Standing) -> Objection | None:
+    found = None if command.is_plain else _mail_parameters(command, here)
+    return found or _beyond(here.extensions.limits, "MAILMAX", here.tally.transactions + 1)
+
+
+def _mail_parameters(command: Mail, here: Standing) -> Objection | None:
     offered = here.extensions
     largest = None if command.size is None else offered.size
     if command.size is not None and largest and command.size > largest:
@@ -149,7 +154,7 @@ def _mail(command: Mail, here: Standing) -> Objection | None:
     if command.by is not None and command.by.mode == "R" and soonest and command.by.seconds < soonest:
         text = f"BY={command.by} is sooner than the {soonest} seconds of DELIVERBY (RFC 2852 section 4.1)"
         return Objection(text, 501, "5.5.4")
-    return _held_too_long(command, offered) or _beyond(offered.limits, "MAILMAX", here.tally.transactions + 1)
+    return _held_too_long(command, offered)
 
 
 def _held_too_long(command: Mail, offered: Extensions) -> Objection | None:
@@ -184,10 +189,10 @@ def _rcpt(command: Rcpt, here: Standing) -> Objection | None:
     if not command.is_ascii and "SMTPUTF8" in offered and tally.mail is not None and not tally.mail.smtputf8:
         return Objection("a recipient that is not ASCII needs SMTPUTF8 in MAIL (RFC 6531 section 3.4)", 553, "5.6.7")
     limits = offered.limits
-    if not limits:
-        return None
-    domains = tally.domains_with(command) if "RCPTDOMAINMAX" in limits else 0
-    return _beyond(limits, "RCPTMAX", tally.recipients + 1) or _beyond(limits, "RCPTDOMAINMAX", domains)
+    found = _beyond(limits, "RCPTMAX", tally.recipients + 1)
+    if found is None and "RCPTDOMAINMAX" in limits:
+        return _beyond(limits, "RCPTDOMAINMAX", tally.domains_with(command))
+    return found
 
 
 def _data(command: Data, here: Standing) -> Objection | None:
@@ -237,5 +242,6 @@ _CHECKS: Final[Mapping[type[Command], Callable[[Any, Standing], Objection | None
     XClient: _xclient,
     XForward: _xforward,
 }
+_KEYWORDS: Final = {verb: extension_for_command(verb) for verb in KNOWN_VERBS}
 _LACKS: Final[Mapping[type[Command], int]] = {Mail: 555, Rcpt: 555, Vrfy: 504, Expn: 504}
 """What is answered to a parameter whose extension is missing.  RFC 5321 section 4.1.1.11, section 4.2.4."""

@@ -77,13 +77,17 @@ class Reply(Value):
     U+DC80..U+DCFF for octets that are not UTF-8.
     """
 
-    __slots__ = ("code", "lines")
+    __slots__ = ("code", "lines", "_octets", "_offer")
     __match_args__ = ("code", "lines")
 
     code: int
     """RFC 5321 section 4.2.1 explains its digits."""
     lines: tuple[str, ...]
     """The text, without the codes and line ends."""
+    _octets: bytes
+    """As it goes over the wire, once it did: a server's replies are a few, which it gives again and again."""
+    _offer: object
+    """What `Extensions.of` has made of it, once that was asked for."""
 
     def __init__(self, code: int, lines: str | Iterable[str] = "") -> None:
         number = int(code)
@@ -140,11 +144,15 @@ class Reply(Value):
 
     def __bytes__(self) -> bytes:
         """What goes over the wire.  The space after the code is sent also when no text follows: section 4.2."""
-        code = self.code
-        text = f"{code} {self.lines[-1]}\r\n"
-        if len(self.lines) > 1:
-            text = "".join(f"{code}-{line}\r\n" for line in self.lines[:-1]) + text
-        return text.encode("utf-8", "surrogateescape")
+        octets: bytes | None = getattr(self, "_octets", None)
+        if octets is None:
+            code = self.code
+            text = f"{code} {self.lines[-1]}\r\n"
+            if len(self.lines) > 1:
+                text = "".join(f"{code}-{line}\r\n" for line in self.lines[:-1]) + text
+            octets = text.encode("utf-8", "surrogateescape")
+            set_field(self, "_octets", octets)
+        return octets
 
     def __str__(self) -> str:
         r"""For people: a line for each line; controls, and octets that are not UTF-8, as escapes such as ``\xe9``."""

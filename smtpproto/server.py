@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, cast
 
 from .commands import (
     AuthResponse,
@@ -46,6 +46,7 @@ from .events import (
 )
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
 from .offer import objection
+from .parameters import NO_PARAMETERS
 from .replies import Reply
 from .states import AUTH, CLOSED, DATA, SERVICE_CLOSING, START, TLS, BadLine, Kind, kind_of
 
@@ -59,6 +60,7 @@ _SHOWN: Final = 256
 _is_request_of_http = re.compile(rb".* HTTP/[0-9.]+[ \t]*", re.DOTALL).fullmatch
 """RFC 9112 section 3."""
 
+_UNKNOWN_PARAMETER: Final = Reply(555, "5.5.4 a parameter that is not recognised")
 _TOO_LARGE: Final = Reply(552, "5.3.4 message too large (RFC 1870 section 4)")
 
 
@@ -120,7 +122,8 @@ class ServerConnection(Connection, role=Role.SERVER):
     def _send(self, message: Command | Reply) -> bytes:
         if not isinstance(message, Reply):
             raise LocalProtocolError("a server sends replies, not commands")
-        session, state = self._session, self.state
+        session = self._session
+        state = session.state
         if state is CLOSED:
             raise LocalProtocolError("the session is over: nothing can be sent any more")
         if state is TLS:
@@ -130,9 +133,9 @@ class ServerConnection(Connection, role=Role.SERVER):
                 self._check_not_cancelled(session.first[0], message)
             command, kind, _ = session.reply(message.code)
             self._replied(kind, message)
-            if isinstance(command, Mail) and message.is_positive and self.tally.mail is not command:
-                self._begin(command)  # the program accepts what the engine would refuse
-            if session.state is TLS:
+            if kind is Mail and message.is_positive and self.tally.mail is not command:
+                self._begin(cast("Mail", command))  # the program accepts what the engine would refuse
+            elif session.state is TLS:
                 self._tls_ready = StartTlsReady(command, message)
         elif message.code == SERVICE_CLOSING:
             session.close()
@@ -208,27 +211,27 @@ class ServerConnection(Connection, role=Role.SERVER):
             unread: Command = AuthResponse(None) if session.state is AUTH else BadLine()
             session.add(unread, kind_of(unread))
             return BadCommand(line, Reply(error.code, f"{error.status} {error.text}"))
-        refusal = self._refusal(command, kind_of(command))
+        kind = kind_of(command)
+        refusal = self._refusal(command, kind)
         bad = None if refusal is None else BadCommand(line, refusal, command)
         if isinstance(command, Bdat):
             self._chunk, self._chunk_left, self._chunk_refusal = command, command.size, bad
             self._taken += 0 if bad is not None else command.size
             return self._next_of_chunk(command)
-        return self._received(command, bad)
+        return self._received(command, kind, bad)
 
     def _parse(self, line: bytes) -> Command:
-        if self.state is AUTH:
+        if self._session.state is AUTH:
             return parse_auth_response(line)
         if b" HTTP/" in line and _is_request_of_http(line):
             # What follows was written by whoever made a browser send it, and not by a client of ours.
             raise BadSyntax(421, "4.7.0", "This is no server of HTTP")
         return parse_command(line, lenient=self._lenient)
 
-    def _received(self, command: Command, bad: BadCommand | None) -> Event:
+    def _received(self, command: Command, kind: Kind, bad: BadCommand | None) -> Event:
+        self._session.add(command, kind)
         if bad is not None:
-            self._session.add(command, kind_of(command))
             return bad
-        self._session.command(command)
         if isinstance(command, Mail):
             self._begin(command)
         elif isinstance(command, Rcpt):
@@ -247,24 +250,33 @@ class ServerConnection(Connection, role=Role.SERVER):
         found = objection(command, self)
         if found is not None:
             return found.reply
-        if isinstance(command, Mail | Rcpt) and not (
-            command.is_plain or command.other.keys() <= self.extensions.keys()
-        ):
-            return Reply(555, "5.5.4 a parameter that is not recognised")
-        return self._beyond_limits(command)
-
-    def _beyond_limits(self, command: Command) -> Reply | None:
-        limits = self.limits
-        if isinstance(command, Rcpt) and self._session.accepted >= limits.recipients:
-            return Reply(452, "4.5.3 too many recipients")
+        if isinstance(command, Rcpt):
+            return self._objection_to_rcpt(command)
+        if isinstance(command, Mail):
+            return self._objection_to_mail(command)
         if isinstance(command, Bdat) and command.size > self._room:
             return _TOO_LARGE
-        if isinstance(command, Mail):
-            if (command.size or 0) > self._largest:
-                return _TOO_LARGE
-            if self.tally.transactions >= limits.transactions:
-                return Reply(421, "4.7.0 too many messages in one session")
         return None
+
+    def _objection_to_mail(self, command: Mail) -> Reply | None:
+        if self._has_unknown_parameter(command):
+            return _UNKNOWN_PARAMETER
+        if command.size is not None and command.size > self._largest:
+            return _TOO_LARGE
+        if self.tally.transactions >= self.limits.transactions:
+            return Reply(421, "4.7.0 too many messages in one session")
+        return None
+
+    def _objection_to_rcpt(self, command: Rcpt) -> Reply | None:
+        if self._has_unknown_parameter(command):
+            return _UNKNOWN_PARAMETER
+        if self._session.accepted >= self.limits.recipients:
+            return Reply(452, "4.5.3 too many recipients")
+        return None
+
+    def _has_unknown_parameter(self, command: Mail | Rcpt) -> bool:
+        """RFC 5321 section 4.1.1.11.  What has a field was judged by the offer already."""
+        return command.other is not NO_PARAMETERS and not command.other.keys() <= self.extensions.keys()
 
     @property
     def _largest(self) -> int:
@@ -292,7 +304,8 @@ class ServerConnection(Connection, role=Role.SERVER):
                 return ContentReceived(fitting)
         self._unstuffer = None
         refusal = self._content_refusal(unstuffer)
-        return self._received(EndOfData(), None if refusal is None else BadCommand(b".", refusal, EndOfData()))
+        command = EndOfData()
+        return self._received(command, EndOfData, None if refusal is None else BadCommand(b".", refusal, command))
 
     def _content_refusal(self, unstuffer: Unstuffer) -> Reply | None:
         if self._room < 0:
@@ -311,4 +324,4 @@ class ServerConnection(Connection, role=Role.SERVER):
             if self._chunk_refusal is None:
                 return ContentReceived(data)
         bad, self._chunk_refusal, self._chunk = self._chunk_refusal, None, None
-        return self._received(chunk, bad)
+        return self._received(chunk, kind_of(chunk), bad)

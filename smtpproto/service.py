@@ -190,8 +190,11 @@ class ServiceSession:
 
     def refusal(self, command: Command) -> Reply | None:
         """What policy has against a command; None where it has nothing."""
+        service = self.service
+        if service.auth is None and not service.require_tls:
+            return None
         missing = self.missing(command)
-        if missing is not None or self.service.auth is None:
+        if missing is not None:
             return missing
         if isinstance(command, Auth) and command.mechanism not in self.mechanisms:
             return _TLS_FOR_AUTH if self._waits_for_tls(command) else _UNKNOWN_MECHANISM
@@ -218,7 +221,10 @@ class ServiceSession:
         if isinstance(event, BadCommand):
             # Where TLS is missing for all mechanisms there is no offer of AUTH, and the engine sees no more than that.
             return _TLS_FOR_AUTH if event.reply.code == 502 and self._waits_for_tls(event.command) else event.reply
-        command = event.command
+        usual = _USUAL.get(type(event.command))
+        return self._own_answer(event.command) if usual is None else usual
+
+    def _own_answer(self, command: Command) -> Reply:
         host_name = self.service.host_name
         if isinstance(command, Connect):
             return Reply(220, f"{host_name} {'LMTP' if self.service.lmtp else 'ESMTP'} ready")
@@ -228,9 +234,9 @@ class ServiceSession:
             return Reply(250, (greeting, *self.offer))
         if isinstance(command, Helo):
             return Reply(250, host_name)
-        if isinstance(command, Help) and "HELP" not in self.service.extensions:
-            return _NOT_IMPLEMENTED  # RFC 5321 section 4.1.1.1: what not every server has is there where it is offered
-        return _DEFAULTS.get(type(command), _NOT_IMPLEMENTED)
+        if isinstance(command, Help) and "HELP" in self.service.extensions:
+            return _HELP
+        return _NOT_IMPLEMENTED  # RFC 5321 section 4.1.1.1: what not every server has is there where it is offered
 
     def complete(self, reply: Reply, command: Command | None) -> Reply:
         """The reply to a command, with the enhanced status code that it lacks, where such codes are offered.
@@ -238,6 +244,8 @@ class ServiceSession:
         The greeting and the answer to EHLO have none.  After HELO, and before either, it counts what would be offered:
         RFC 2034 section 4 wants the codes "regardless of whether or not EHLO is employed by the client".
         """
+        if reply is _USUAL.get(type(command)):  # type: ignore[arg-type]
+            return reply  # as it has one, where it can
         offered = self.connection.extensions if self.connection.extended else self.service.extensions
         if "ENHANCEDSTATUSCODES" not in offered or type(command) in _WITHOUT_STATUS:
             return reply
@@ -246,19 +254,23 @@ class ServiceSession:
     def note(self, event: CommandReceived | BadCommand, reply: Reply) -> None:
         """Keep the facts that a reply has made true."""
         command = event.command
-        if reply.is_positive:
-            if isinstance(event, CommandReceived) and type(command) in HELLO_KINDS:
-                self.hello = command.domain  # type: ignore[union-attr]
-            elif isinstance(event, CommandReceived) and isinstance(command, XClient):
-                self.hello, self.identity = "", None
-            elif isinstance(command, Mail):
-                self.mail, self.recipients = command, []
-            elif isinstance(command, Rcpt):
-                self.recipients.append(command)
-        elif isinstance(event, BadCommand) and event.reply.is_permanent:  # a recipient too many is none
-            self.errors += 1
+        if not reply.is_positive:
+            if isinstance(event, BadCommand) and event.reply.is_permanent:  # a recipient too many is none
+                self.errors += 1
+        elif isinstance(command, Rcpt):
+            self.recipients.append(command)
+        elif isinstance(command, Mail):
+            self.mail, self.recipients = command, []
+        elif isinstance(event, CommandReceived):
+            self._note_client(event.command)
         if self.mail is not None and self.connection.state not in TRANSACTION_STATES:
             self.mail, self.recipients = None, []
+
+    def _note_client(self, command: Command) -> None:
+        if isinstance(command, Ehlo | Helo | Lhlo):
+            self.hello = command.domain
+        elif isinstance(command, XClient):
+            self.hello, self.identity = "", None
 
     @property
     def has_erred_too_often(self) -> bool:
@@ -303,7 +315,8 @@ _USUAL_STATUS: Final[Mapping[type[Command | None], EnhancedStatus]] = {
 _TLS_FOR_AUTH: Final = Reply(538, "5.7.11 encryption required for requested authentication mechanism")
 _UNKNOWN_MECHANISM: Final = Reply(504, "5.5.4 unrecognised authentication mechanism")
 _NOT_IMPLEMENTED: Final = Reply(502, "5.5.1 command not implemented")
-_DEFAULTS: Final[Mapping[type[Command], Reply]] = {
+_HELP: Final = Reply(214, "2.0.0 see RFC 5321")
+_USUAL: Final[Mapping[type[Command], Reply]] = {
     StartTls: Reply(220, "2.0.0 ready to start TLS"),
     Mail: Reply(250, "2.1.0 OK"),
     Rcpt: Reply(250, "2.1.5 OK"),
@@ -315,5 +328,5 @@ _DEFAULTS: Final[Mapping[type[Command], Reply]] = {
     Quit: Reply(221, "2.0.0 bye"),
     Vrfy: Reply(252, "2.5.0 cannot VRFY, but will take a message and try"),
     Expn: _NOT_IMPLEMENTED,
-    Help: Reply(214, "2.0.0 see RFC 5321"),
 }
+"""The replies that are always the same, each with its enhanced status code."""

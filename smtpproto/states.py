@@ -27,6 +27,7 @@ Every transition stands in a table below; nothing hides in code.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
@@ -111,8 +112,9 @@ class BadLine(Command):
 
 Kind = type[Command]
 Row = Mapping[int, State]
-_Outstanding = tuple[Command, Kind, State]
-"""A command, its kind, and the state that its success leads to."""
+_Outstanding = tuple[Command, Kind, Row, State]
+"""A command, its kind, its row in the state that it will be answered in if all before it succeeds (empty where it has
+none), and the state that its own success leads to."""
 Table = Mapping[State, Mapping[Kind, Row]]
 
 START: Final = State.START
@@ -199,9 +201,6 @@ def _frozen(table: dict[State, dict[Kind, Row]]) -> Table:
 TRANSITIONS, LATE = _table({Ehlo: {2: READY}, Helo: {2: READY}}, {Data: {354: DATA}})
 LMTP_TRANSITIONS, LMTP_LATE = _table({Lhlo: {2: READY}}, {})
 
-_TABLES: Final = ((TRANSITIONS, LATE), (LMTP_TRANSITIONS, LMTP_LATE))
-"""By `Session.lmtp`."""
-
 SERVICE_CLOSING: Final = 421
 """The reply after which the server is gone, whatever it answers: every state goes to CLOSED.  RFC 5321 section 3.8."""
 
@@ -232,9 +231,6 @@ STARTTLS, HELP, ETRN, XCLIENT, XFORWARD and the unknown) their own documents say
 
 TRANSACTION_STATES: Final[frozenset[State]] = frozenset({MAIL, RCPT, DATA, BDAT, FAILED})
 
-_DEALT_WITH: Final = 64
-"""So many answered commands are worth being dropped while others wait."""
-
 _ENDS_CONTENT: Final[frozenset[Kind]] = frozenset({EndOfData, LastBdat})
 
 _NO_ROW: Final[Row] = MappingProxyType({})
@@ -257,11 +253,28 @@ def expected_reply(kind: Kind) -> int:
     return _EXPECTED.get(kind, 2)
 
 
+_Steps = dict[State, dict[Kind, tuple[Row, State]]]
+
+
+def _steps(table: Table) -> _Steps:
+    """The table, with what success leads to looked up: in plain dicts, as every command comes through here."""
+    return {
+        state: {kind: (dict(row), row.get(expected_reply(kind), state)) for kind, row in rows.items()}
+        for state, rows in table.items()
+    }
+
+
+_STEPS: Final = _steps(TRANSITIONS)
+_LMTP_STEPS: Final = _steps(LMTP_TRANSITIONS)
+_FURTHER: Final = _STEPS[RCPT][Rcpt][0]
+"""The row of a further recipient."""
+
+
 class Session:
     """One session: the state, what is outstanding, and where that leads."""
 
     # There is one for each idle connection: not a word of data beyond these.
-    __slots__ = ("_answered", "_owed", "_queue", "accepted", "lmtp", "predicted", "state")
+    __slots__ = ("_behind", "_first", "_owed", "accepted", "lmtp", "predicted", "state")
 
     state: State
     """What the replies so far have confirmed."""
@@ -276,10 +289,10 @@ class Session:
         self.lmtp = lmtp
         self.state = START
         self.accepted = 0
-        # Those before _answered are dealt with, and dropped many at a time, so that taking one is cheap; and None, and
-        # no empty list, where nothing is outstanding, so that an idle session is small.
-        self._queue: list[_Outstanding] | None = None
-        self._answered = 0
+        # What the next reply answers, and what is outstanding behind it.  A session in lock-step makes no deque, and an
+        # idle one keeps none, so that it is small.
+        self._first: _Outstanding | None = None
+        self._behind: deque[_Outstanding] | None = None
         self._owed = 0
         self.predicted = START
         self.add(Connect(), Connect)  # the greeting answers this
@@ -287,35 +300,35 @@ class Session:
     @property
     def outstanding(self) -> tuple[Command, ...]:
         """The commands that are not answered yet, oldest first."""
-        queue = self._queue
-        return () if queue is None else tuple(queue[i][0] for i in range(self._answered, len(queue)))
+        return () if self._first is None else (self._first[0], *(each[0] for each in self._behind or ()))
 
     @property
     def is_waiting(self) -> bool:
         """True while anything is outstanding."""
-        return self._queue is not None
+        return self._first is not None
 
     @property
     def waiting(self) -> int:
         """How many commands are outstanding."""
-        return 0 if self._queue is None else len(self._queue) - self._answered
+        if self._first is None:
+            return 0
+        return 1 if self._behind is None else 1 + len(self._behind)
 
     @property
     def first(self) -> tuple[Command, Kind]:
         """The command that the next reply answers, and its kind.  Only while `is_waiting`."""
-        assert self._queue is not None
-        command, kind, _ = self._queue[self._answered]
-        return command, kind
+        assert self._first is not None
+        return self._first[:2]
 
     def objection(self, kind: Kind, *, pipelining: bool) -> str | None:
         """Why a command may not come now, as a sentence; None where it may."""
-        if self._queue is not None:
-            last = self._queue[-1][1]
+        if self._first is not None:
+            last = (self._behind[-1] if self._behind else self._first)[1]
             if last in ENDS_GROUP:
                 return f"{_name(last)} is not answered yet, and nothing may follow it before (RFC 2920 section 3.1)"
             if not pipelining:
                 return f"{_name(last)} is not answered yet, and PIPELINING was not offered (RFC 2920 section 3)"
-        if kind not in _TABLES[self.lmtp][0][self.predicted]:
+        if kind not in (_LMTP_STEPS if self.lmtp else _STEPS)[self.predicted]:
             return f"{_name(kind)} is out of sequence here: {self.predicted.value}"
         return None
 
@@ -329,11 +342,14 @@ class Session:
 
     def add(self, command: Command, kind: Kind) -> None:
         """As `command`, for one that was judged already, or that a server refuses: it owes a reply all the same."""
-        self.predicted = state = self._success(self.predicted, kind)
-        if self._queue is None:
-            self._queue = [(command, kind, state)]
+        made = self._step(command, kind, self.predicted)
+        self.predicted = made[3]
+        if self._first is None:
+            self._first = made
         else:
-            self._queue.append((command, kind, state))
+            if self._behind is None:
+                self._behind = deque()
+            self._behind.append(made)
 
     def reply(self, code: int) -> tuple[Command, Kind, State]:
         """A reply came (client) or was given (server): the command that it answers, its kind, the state before.
@@ -341,19 +357,18 @@ class Session:
         Raises `LocalProtocolError`, and changes nothing, where the table has no place for it.
         """
         # All in one function, as every reply comes through here, and a call costs as much as the rest of a line.
-        before, queue = self.state, self._queue
-        if queue is None:
+        before, first = self.state, self._first
+        if first is None:
             raise LocalProtocolError(f"a reply {code} that no command asked for")
         if before is CLOSED or before is ERROR:
             raise LocalProtocolError(f"a reply {code} comes too late: {before.value}")
-        command, kind, predicted = queue[self._answered]
+        command, kind, row, predicted = first
         if code == SERVICE_CLOSING:
-            self._pop(queue)
+            self._pop()
             self.close()
             return command, kind, before
         digit = code // 100
-        table, late = _TABLES[self.lmtp]
-        row = table[before].get(kind) or late.get(before, _NO_ROWS).get(kind, _NO_ROW)
+        row = row or (LMTP_LATE if self.lmtp else LATE).get(before, _NO_ROWS).get(kind, _NO_ROW)
         after = row.get(digit) or row.get(code)
         if after is None:
             if digit not in (4, 5):
@@ -361,7 +376,7 @@ class Session:
             after = before
         if kind in _ENDS_CONTENT and self._owes_more(kind):
             return command, kind, before
-        self._pop(queue)
+        self._pop()
         if kind is Rcpt and digit == 2:
             self.accepted += 1
         elif after not in TRANSACTION_STATES:
@@ -372,26 +387,29 @@ class Session:
         return command, kind, before
 
     def another_recipient(self, code: int) -> Command | None:
-        """`reply`, for what comes most often: a further recipient is accepted, as predicted.
+        """`reply`, for what comes most often: a further recipient is accepted, and this is no LMTP.
 
         The command; None, and nothing is changed, where it is anything else.
         """
-        queue = self._queue
-        if queue is None or code // 100 != 2 or self.state is not RCPT:
+        first = self._first
+        if first is None or first[2] is not _FURTHER or self.state is not RCPT or code >= 300:
             return None
-        command, kind, predicted = queue[self._answered]
-        if kind is not Rcpt or predicted is not RCPT:
-            return None
-        self._pop(queue)
         self.accepted += 1
-        return command
+        # As _pop does, which as a call would be a fifth of this.
+        behind = self._behind
+        if behind:
+            self._first = behind.popleft()
+        else:
+            self._first = self._behind = None
+        return first[0]
 
     def tls_established(self) -> None:
         """The TLS handshake is done.  RFC 3207 section 4.2: as if the greeting had just been given."""
-        rows = _TABLES[self.lmtp][0][self.state]
-        if TlsHandshake not in rows:
+        steps = (_LMTP_STEPS if self.lmtp else _STEPS)[self.state]
+        if TlsHandshake not in steps:
             raise LocalProtocolError(f"no TLS handshake is due: {self.state.value}")
-        self.state = self.predicted = rows[TlsHandshake][2]
+        self.state = steps[TlsHandshake][1]
+        self._predict_anew()
 
     def close(self) -> None:
         """The session is over; what is outstanding stays so."""
@@ -409,28 +427,32 @@ class Session:
         self._owed = owed - 1
         return self._owed > 0
 
-    def _pop(self, queue: list[_Outstanding]) -> None:
-        self._answered = answered = self._answered + 1
-        if answered == len(queue):
-            self._queue = None
-            self._answered = 0
-        elif answered >= _DEALT_WITH and 2 * answered >= len(queue):
-            # Whoever sends the next chunk before the last one is answered never lets the queue run empty.
-            del queue[:answered]
-            self._answered = 0
+    def _pop(self) -> None:
+        behind = self._behind
+        if behind:
+            self._first = behind.popleft()
+        else:
+            self._first = self._behind = None
 
-    def _success(self, state: State, kind: Kind) -> State:
-        return _TABLES[self.lmtp][0][state].get(kind, _NO_ROW).get(expected_reply(kind), state)
+    def _step(self, command: Command, kind: Kind, state: State) -> _Outstanding:
+        """With its row in this state."""
+        step = (_LMTP_STEPS if self.lmtp else _STEPS)[state].get(kind)
+        return (command, kind, _NO_ROW, state) if step is None else (command, kind, *step)
 
     def _predict_anew(self) -> None:
-        state, queue = self.state, self._queue
-        for i in range(self._answered, 0 if queue is None else len(queue)):
-            assert queue is not None
-            command, kind, predicted = queue[i]
-            state = self._success(state, kind)
+        """From the state, and as far as anything leads elsewhere than was thought."""
+        state, first, behind = self.state, self._first, self._behind
+        if first is not None:
+            self._first = again = self._step(first[0], first[1], state)
+            state = again[3]
+            if state is first[3]:
+                return
+        for i, (command, kind, _, predicted) in enumerate(behind or ()):
+            assert behind is not None
+            behind[i] = again = self._step(command, kind, state)
+            state = again[3]
             if state is predicted:
                 return
-            queue[i] = (command, kind, state)
         self.predicted = state
 
 

@@ -44,7 +44,7 @@ from smtpproto.commands import (
     parse_command,
 )
 from smtpproto.commands.base import KNOWN_VERBS
-from smtpproto.commands.session import Lookup
+from smtpproto.commands.session import Hello, Lookup
 from smtpproto.errors import LocalProtocolError
 from smtpproto.parameters import (
     MAIL_PARAMETERS,
@@ -150,7 +150,7 @@ def test_every_class_is_in_the_table_above() -> None:
 
     public = {
         cls for cls in below(Command) if cls.__module__.startswith(module.__name__) and not cls.__name__.startswith("_")
-    } - {Lookup}
+    } - {Hello, Lookup}
     assert {type(command) for command, _ in LINES} == public - {Command, Connect, EndOfData, AuthResponse}
 
 
@@ -490,6 +490,18 @@ def test_the_plain_ones_have_every_field() -> None:
     assert rcpt.other is NO_PARAMETERS
 
 
+def test_a_program_may_have_subclasses_of_both() -> None:
+    class MyMail(Mail):
+        __slots__ = ()
+
+    class MyRcpt(Rcpt):
+        __slots__ = ()
+
+    mail, rcpt = MyMail("a@b.example", size=5), MyRcpt("a@b.example", notify=("NEVER",))
+    assert (mail.size, mail.is_plain, mail.needed_extensions) == (5, False, (("SIZE", "SIZE"),))
+    assert (rcpt.notify, MyRcpt("a@b.example").is_plain) == (("NEVER",), True)
+
+
 def test_every_parameter_lands_in_its_own_field() -> None:
     for field in EVERYTHING.__match_args__:
         assert field == "hold_until" or getattr(EVERYTHING, field) not in (None, False, ())
@@ -750,6 +762,39 @@ def outcome(line: bytes, lenient: bool) -> Command | BadSyntax:
         return parse_command(line, lenient=lenient)
     except BadSyntax as error:
         return error
+
+
+PATH_PIECES = (
+    mailboxes() | any_texts() | st.sampled_from(["<", ">", "> ", '"', '">"', "\\>", "@a:", "@a,@b:", " SIZE=1", ""])
+)
+
+
+@given(
+    st.sampled_from(["MAIL FROM:", "RCPT TO:"]),
+    mailboxes() | st.lists(PATH_PIECES, max_size=4).map("".join),
+    st.sampled_from([">", "", "x", ">>", "> ", "> SIZE=1", "> NOTIFY=NEVER", "> ORCPT=rfc822;<a@b>"]),
+    st.booleans(),
+)
+@example("MAIL FROM:", "", ">", False)
+@example("MAIL FROM:", "Postmaster", ">", False)
+@example("RCPT TO:", "Postmaster", ">", False)
+@example("RCPT TO:", "", ">", False)
+@example("RCPT TO:", '"a>b"@c', ">", False)
+@example("RCPT TO:", "@a:b@c", ">", False)
+@example("RCPT TO:", "a" * 60 + "@example.com", ">", False)
+@example("RCPT TO:", "a" * 65 + "@example.com", ">", False)
+@example("RCPT TO:", "a@bc", "x", False)
+def test_a_path_is_the_same_by_the_short_way_and_by_the_long_one(
+    verb: str, path: str, tail: str, lenient: bool
+) -> None:
+    """The short way is for the words as nearly everybody writes them, and for what ends with the bracket."""
+    ways = [f"{way}<{path}{tail}".encode("utf-8", "surrogatepass") for way in (verb, verb.lower())]
+    short, long = (outcome(way.translate(None, b"\r\n\0"), lenient) for way in ways)
+    if isinstance(short, BadSyntax):
+        assert isinstance(long, BadSyntax)
+        assert (short.code, short.status, short.text, short.fatal) == (long.code, long.status, long.text, long.fatal)
+    else:
+        assert short == long
 
 
 @pytest.mark.rfc("4954", "4")

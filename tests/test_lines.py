@@ -389,21 +389,22 @@ def test_of_several_line_ends_that_came_in_small_pieces_the_first_is_the_first()
 
 
 def test_what_is_known_is_taken_as_a_whole_or_line_by_line() -> None:
+    """As a whole it leaves nothing behind, and positions are counted anew."""
     wholes, each = {b"ab\r\n": "whole", b"ab\r\ncd\r\n": "two"}, {b"ab": "a line", b"cd": "another"}
     buffer = LineBuffer(LIMIT)
     assert buffer.take_known(wholes, each) is None
     buffer.feed(b"ab\r\n")
     assert buffer.whole() == b"ab\r\n"
-    assert (buffer.take_known(wholes, each), len(buffer), buffer.consumed, buffer.whole()) == ("whole", 0, 4, b"")
+    assert (buffer.take_known(wholes, each), len(buffer), buffer.consumed, buffer.whole()) == ("whole", 0, 0, b"")
     buffer.feed(b"ab\r\ncd\r\n")
-    assert (buffer.take_known(wholes, each), len(buffer), buffer.consumed) == ("two", 0, 10 + 2)
+    assert (buffer.take_known(wholes, each), len(buffer), buffer.consumed) == ("two", 0, 0)
     buffer.feed(b"ef\r\nab\r\ngh\r\ncd\r\n")
     assert buffer.take_known(wholes, each) is None
     assert buffer.next_line() == b"ef"
-    assert (buffer.take_known(wholes, each), buffer.consumed) == ("a line", 20)
-    assert (buffer.take_known(wholes, each), buffer.consumed, buffer.whole()) == (None, 20, b"")
+    assert (buffer.take_known(wholes, each), buffer.consumed) == ("a line", 8)
+    assert (buffer.take_known(wholes, each), buffer.consumed, buffer.whole()) == (None, 8, b"")
     assert buffer.next_line() == b"gh"
-    assert (buffer.take_known(wholes, each), buffer.consumed, len(buffer)) == ("another", 28, 0)
+    assert (buffer.take_known(wholes, each), buffer.consumed, len(buffer)) == ("another", 16, 0)
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ class Linked(RuleBasedStateMachine):
 
     @rule(body=contents)
     def send_content(self, body: bytes) -> None:
-        in_data = self.client.state is State.DATA
+        in_data = self.client.predicted is State.DATA  # and not a chunk behind a final dot that is not answered yet
         outcome = attempt(self.client, lambda client: client.send_content(body))
         if not outcome.done:
             return

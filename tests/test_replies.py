@@ -41,6 +41,15 @@ def test_what_is_written_reads_the_same(expected: list[Reply]) -> None:
     assert b"".join(map(bytes, parse(wire))) == wire
 
 
+def test_the_octets_of_a_reply_are_made_once_and_are_no_field() -> None:
+    reply, other = Reply(250, ("a", "b")), Reply(250, ("a", "b"))
+    assert bytes(reply) == b"250-a\r\n250 b\r\n"
+    assert bytes(reply) is bytes(reply)
+    assert reply == other
+    assert hash(reply) == hash(other)
+    assert repr(reply) == repr(other)
+
+
 @pytest.mark.rfc("5321", "4.2")
 @pytest.mark.rfc("6531", "3.7.4.1")
 @pytest.mark.rfc("6531", "3.7.4.2")

@@ -573,9 +573,9 @@ class Counting(Session):
 
     steps = 0
 
-    def _success(self, state: State, kind: Kind) -> State:
+    def _step(self, command: Command, kind: Kind, state: State) -> Any:
         self.steps += 1
-        return super()._success(state, kind)
+        return super()._step(command, kind, state)
 
 
 @pytest.mark.parametrize(
@@ -622,15 +622,8 @@ def test_prediction_takes_a_bounded_number_of_steps_for_each_command(group: list
 
 
 def test_answered_commands_are_dropped_while_others_wait() -> None:
-    """Chunks may follow each other without end, and never let the queue run empty."""
-    sizes: list[int] = []
-
-    class Watched(Session):
-        def reply(self, code: int) -> tuple[Command, Kind, State]:
-            sizes.append(len(self._queue or ()))
-            return super().reply(code)
-
-    session = Watched()
+    """Chunks may follow each other without end, and something is always outstanding."""
+    session = Session()
     session.reply(220)
     session.command(Ehlo("me.example"))
     session.reply(250)
@@ -641,7 +634,7 @@ def test_answered_commands_are_dropped_while_others_wait() -> None:
         assert session.waiting == 4
         session.reply(250)
     assert session.outstanding == (Bdat(4997), Bdat(4998), Bdat(4999))
-    assert max(sizes) <= 2 * 64 + 4
+    assert len(getattr(session, "_behind")) == 2  # noqa: B009
 
 
 def test_the_names_of_the_states_are_said_in_words() -> None:
@@ -678,7 +671,7 @@ def test_a_queue_that_never_runs_empty_stays_small() -> None:
         assert session.waiting == 2
         assert session.reply(250)[0] is first
         assert session.waiting == len(session.outstanding) == 1
-        assert len(getattr(session, "_queue")) < 130  # noqa: B009
+        assert not getattr(session, "_behind")  # noqa: B009
 
 
 RECIPIENTS = st.sampled_from([Mail(""), Rcpt("b@y.example"), Rcpt("c@y.example"), Rset(), Noop(), Data(), Bdat(1)])

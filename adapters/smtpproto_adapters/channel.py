@@ -76,8 +76,6 @@ class Channel:
         self._clock = clock
         self._server_side = server_side
         self._tls: ssl.SSLObject | None = None
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
         self._receive_until = math.inf
         self._early = bytearray()  # what came while nobody wanted to read, below TLS
         self._ended = False  # the peer will write no more
@@ -247,6 +245,7 @@ class Channel:
 
     def _start_tls(self, host_name: str | None, deadline: float) -> Flow[None]:
         context = self._context if self._context is not None else default_context()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         try:
             tls = context.wrap_bio(
                 self._incoming,

@@ -112,7 +112,7 @@ class Turn:
         """The handler's answer, awaited where it has to be."""
         try:
             answer = _asked(self._handler, self.session, subject)
-            if inspect.isawaitable(answer):
+            if answer is not None and not isinstance(answer, Reply) and inspect.isawaitable(answer):
                 answer = await answer
             return self._checked(subject, answer)
         except Exception as error:

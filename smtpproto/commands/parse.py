@@ -115,6 +115,24 @@ def _parse_auth(text: str, lenient: bool) -> Command:
     return Auth(mechanism, b"" if response == "=" else _decoded(response))
 
 
+def _short_first(cls: Callable[[str], Command], start: str, parse: _Parse) -> _Parse:
+    """Nearly every one has a mailbox in its brackets and nothing behind them, for which no grammar of paths is needed.
+
+    What is a mailbox as a whole is the whole path by that grammar too, and whatever is none is left to ``parse``.
+    """
+    length = len(start)
+
+    def parse_short(text: str, lenient: bool) -> Command:
+        if text.startswith(start) and text.endswith(">"):
+            try:
+                return cls(text[length:-1])
+            except LocalProtocolError:
+                pass
+        return parse(text, lenient)
+
+    return parse_short
+
+
 def _parse_mail(text: str, lenient: bool) -> Command:
     path, rest = _parse_path(text, "FROM:", lenient, "5.1.7")
     fields = parse_parameters(rest, MAIL_PARAMETERS, lenient=lenient) if rest else {}
@@ -193,8 +211,8 @@ _PARSERS: Final[dict[bytes, tuple[type[Command], _Parse]]] = {
         (Lhlo, _whole(Lhlo)),
         (StartTls, _bare(StartTls)),
         (Auth, _parse_auth),
-        (Mail, _parse_mail),
-        (Rcpt, _parse_rcpt),
+        (Mail, _short_first(Mail, "FROM:<", _parse_mail)),
+        (Rcpt, _short_first(Rcpt, "TO:<", _parse_rcpt)),
         (Data, _bare(Data)),
         (Bdat, _parse_bdat),
         (Burl, _parse_burl),

@@ -10,7 +10,7 @@ from smtpproto.errors import LocalProtocolError
 from smtpproto.grammar import ascii_upper, octets, require, shown
 from smtpproto.limits import DOMAIN
 from smtpproto.parameters import FrozenMapping, xtext_encode
-from smtpproto.values import set_field
+from smtpproto.values import set_field, slot_setter
 
 from .base import KNOWN_VERBS, Command, check_text
 
@@ -38,7 +38,9 @@ class Quit(Command):
     verb = "QUIT"
 
 
-class _Hello(Command):
+class Hello(Command):
+    """What `Ehlo`, `Helo` and `Lhlo` share."""
+
     __slots__ = ("domain",)
     __match_args__ = ("domain",)
 
@@ -47,30 +49,37 @@ class _Hello(Command):
     octets: RFC 5321 section 4.1.4 forbids to refuse mail for what it says."""
 
     def __init__(self, domain: str) -> None:
+        is_plain = type(domain) is str and domain.isascii() and len(domain) <= DOMAIN and grammar.NAME.match(domain)
+        _set_domain(self, domain if is_plain else self._checked(domain))
+
+    def _checked(self, domain: str) -> str:
         domain = require(grammar.NAME, domain, f"the domain of {self.verb}")
         if octets(domain) > DOMAIN:
             raise LocalProtocolError(f"the domain {shown(domain)} has {octets(domain)} octets, more than {DOMAIN}")
-        set_field(self, "domain", domain)
+        return domain
 
     def _line(self) -> str:
         return f"{self.verb} {self.domain}"
 
 
-class Ehlo(_Hello):
+_set_domain = slot_setter(Hello, "domain")
+
+
+class Ehlo(Hello):
     """RFC 5321 section 4.1.1.1."""
 
     __slots__ = ()
     verb = "EHLO"
 
 
-class Helo(_Hello):
+class Helo(Hello):
     """RFC 5321 section 4.1.1.1."""
 
     __slots__ = ()
     verb = "HELO"
 
 
-class Lhlo(_Hello):
+class Lhlo(Hello):
     """RFC 2033 section 4.1."""
 
     __slots__ = ()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 import smtpproto.grammar as grammar
 from smtpproto.addresses import Mailbox, check_forward_path, check_reverse_path
@@ -19,46 +19,71 @@ from smtpproto.parameters import (
     ValidSince,
     check_other,
 )
-from smtpproto.values import set_field
+from smtpproto.values import set_field, slot_setter
 
 from .base import PARAMETERS_LINE, Command
 
-_Slot = tuple[Parameter, Callable[[object, object], None], object]
-"""A parameter, what puts its value into its field, and the default of that."""
-
 
 class _Envelope(Command):
-    """What MAIL and RCPT share: their parameters, by the table of parameters.py."""
+    """What MAIL and RCPT share: their parameters, by the table of parameters.py.
 
-    __slots__ = ()
+    Most have none of the fifteen.  So all values are kept in one tuple, which for those that have none is always the
+    same; and each field is a property that takes its own out of it.
+    """
+
+    __slots__ = ("_values",)
     line_limit = PARAMETERS_LINE
-    _used: tuple[tuple[Parameter, Any], ...]
+    _values: tuple[Any, ...]
+    """In the order of the fields; last, the parameters that are used, with their values."""
+    _known: ClassVar[Mapping[str, Parameter]]
+    _rows: ClassVar[tuple[Parameter, ...]]
+    _defaults: ClassVar[tuple[Any, ...]]
+    _plain: ClassVar[tuple[Any, ...]]
+    """The values of those that have no parameter."""
     other: Mapping[str, str | None]
 
-    def _set_parameters(
-        self,
-        slots: tuple[_Slot, ...],
-        given: tuple[object, ...],
-        other: Mapping[str, str | None],
-        known: Mapping[str, Parameter],
-    ) -> None:
+    def __init_subclass__(cls, known: Mapping[str, Parameter] | None = None) -> None:
+        if known is None:  # a program's own subclass of one of the two
+            return
+        cls._known = known
+        cls._rows = tuple(known.values())
+        cls._defaults = (*(row.default for row in cls._rows), NO_PARAMETERS)
+        cls._plain = (*cls._defaults, ())
+        for index, name in enumerate(cls.__match_args__[1:]):
+            setattr(cls, name, _field(index))
+
+    def _set(self, given: Sequence[Any]) -> None:
+        """Check what was given for the parameters, and keep it."""
+        values: list[Any] = []
         used: list[tuple[Parameter, Any]] = []
-        for (row, put, default), value in zip(slots, given, strict=True):
-            checked = default if value is default or value == default else row.check(value)
-            put(self, checked)
-            if checked != default:
-                used.append((row, checked))
-        set_field(self, "other", check_other(other, known) if other else NO_PARAMETERS)
-        set_field(self, "_used", tuple(used))
+        for row, value in zip(self._rows, given, strict=False):
+            checked = row.default
+            if value is not checked and value != checked:
+                checked = row.check(value)
+                if checked != row.default:
+                    used.append((row, checked))
+            values.append(checked)
+        other = given[-1]
+        checked_other = check_other(other, self._known) if other else NO_PARAMETERS
+        is_plain = not used and checked_other is NO_PARAMETERS
+        _set_values(self, self._plain if is_plain else (*values, checked_other, tuple(used)))
+
+    @property
+    def _used(self) -> tuple[tuple[Parameter, Any], ...]:
+        used: tuple[tuple[Parameter, Any], ...] = self._values[-1]
+        return used
 
     @property
     def is_plain(self) -> bool:
         """It has no parameter."""
-        return not self._used and self.other is NO_PARAMETERS
+        return self._values is self._plain
 
     @property
     def needed_extensions(self) -> tuple[tuple[str, str], ...]:
-        return tuple([row.needed(value) for row, value in self._used]) if self._used else ()
+        return self._needed() if self._used else ()
+
+    def _needed(self) -> tuple[tuple[str, str], ...]:
+        return tuple([row.needed(value) for row, value in self._used])
 
     def _parameters(self) -> str:
         known = "".join(row.format(value) for row, value in self._used)
@@ -69,11 +94,15 @@ class _Envelope(Command):
         return _remade, (type(self), path, dict(zip(self.__match_args__[1:], fields, strict=True)))
 
 
+def _field(index: int) -> property:
+    return property(lambda command: command._values[index])
+
+
 def _remade(cls: type[_Envelope], path: str, fields: dict[str, Any]) -> _Envelope:
     return cls(path, **fields)  # type: ignore[call-arg]
 
 
-class Mail(_Envelope):
+class Mail(_Envelope, known=MAIL_PARAMETERS):
     """``MAIL FROM:<reverse-path> [parameters]``.  RFC 5321 section 4.1.1.2.
 
     The parameters of extensions are fields; those without a field are in ``other``.  Non-ASCII anywhere needs
@@ -96,7 +125,7 @@ class Mail(_Envelope):
         "solicit",
         "other",
     )
-    __slots__ = (*__match_args__, "_used")
+    __slots__ = ("reverse_path",)
     verb = "MAIL"
 
     reverse_path: str
@@ -147,21 +176,22 @@ class Mail(_Envelope):
         other: Mapping[str, str | None] = NO_PARAMETERS,
     ) -> None:
         path = check_reverse_path(reverse_path)
-        set_field(self, "reverse_path", path)
-        given = (size, body, smtputf8, ret, envid, auth, by, hold_for, hold_until, mt_priority, require_tls, solicit)
-        if given == _MAIL_DEFAULTS and not other and path.isascii():
-            for put, default in _MAIL_PLAIN:
-                put(self, default)
-            return
-        self._set_parameters(_MAIL_SLOTS, given, other, MAIL_PARAMETERS)
-        self._check_together()
+        _set_reverse_path(self, path)
+        given = (
+            size, body, smtputf8, ret, envid, auth, by, hold_for, hold_until, mt_priority, require_tls, solicit, other
+        )  # fmt: skip
+        if given == self._defaults and path.isascii():
+            _set_values(self, self._plain)
+        else:
+            self._set(given)
+            self._check_together()
 
     def _check_together(self) -> None:
         """What is right of each parameter, and may be wrong of all."""
         if self.hold_for is not None and self.hold_until is not None:
             raise LocalProtocolError("hold_for and hold_until exclude each other: RFC 4865 section 3")
         line = self._line()
-        if not self.smtputf8 and not (line.isascii() and (self.auth or "").isascii()):
+        if not (line.isascii() and (self.auth or "").isascii()) and not self.smtputf8:
             raise LocalProtocolError(
                 f"MAIL FROM:<{self.reverse_path}> is not ASCII: it needs smtputf8=True (RFC 6531 section 3.4)"
             )
@@ -169,27 +199,15 @@ class Mail(_Envelope):
 
     def replaced(self, **parameters: Any) -> Mail:
         """The same command with other values for these parameters.  Raises as `Mail` itself does."""
-        unknown = parameters.keys() - _MAIL_FIELDS
+        unknown = parameters.keys() - _MAIL_FIELDS.keys()
         if unknown:
             raise TypeError(f"MAIL has no parameter {', '.join(sorted(unknown))}")
-        # What stays was checked when this was made.
         made = Mail.__new__(Mail)
-        set_field(made, "reverse_path", self.reverse_path)
-        kept = {row.field: value for row, value in self._used}
-        used: list[tuple[Parameter, Any]] = []
-        for row, put, default in _MAIL_SLOTS:
-            value = kept.get(row.field, default)
-            if row.field in parameters:
-                given = parameters[row.field]
-                value = default if given is default or given == default else row.check(given)
-            put(made, value)
-            if value != default:
-                used.append((row, value))
-        other = parameters.get("other", self.other)
-        if other is not self.other:
-            other = check_other(other, MAIL_PARAMETERS) if other else NO_PARAMETERS
-        set_field(made, "other", other)
-        set_field(made, "_used", tuple(used))
+        _set_reverse_path(made, self.reverse_path)
+        given = list(self._values[:-1])
+        for name, value in parameters.items():
+            given[_MAIL_FIELDS[name]] = value
+        made._set(given)
         made._check_together()
         return made
 
@@ -202,7 +220,7 @@ class Mail(_Envelope):
         return super().__bytes__()
 
 
-class Rcpt(_Envelope):
+class Rcpt(_Envelope, known=RCPT_PARAMETERS):
     """``RCPT TO:<forward-path> [parameters]``.  RFC 5321 section 4.1.1.3."""
 
     __match_args__ = (
@@ -212,7 +230,7 @@ class Rcpt(_Envelope):
         "rrvs",
         "other",
     )
-    __slots__ = (*__match_args__, "_used")
+    __slots__ = ("forward_path",)
     verb = "RCPT"
 
     forward_path: str
@@ -235,14 +253,13 @@ class Rcpt(_Envelope):
         rrvs: ValidSince | None = None,
         other: Mapping[str, str | None] = NO_PARAMETERS,
     ) -> None:
-        set_field(self, "forward_path", check_forward_path(forward_path))
-        given = (notify, orcpt, rrvs)
-        if given == _RCPT_DEFAULTS and not other:
-            for put, default in _RCPT_PLAIN:
-                put(self, default)
-            return
-        self._set_parameters(_RCPT_SLOTS, given, other, RCPT_PARAMETERS)
-        self._check_length()
+        _set_forward_path(self, check_forward_path(forward_path))
+        given = (notify, orcpt, rrvs, other)
+        if given == self._defaults:
+            _set_values(self, self._plain)
+        else:
+            self._set(given)
+            self._check_length()
 
     @property
     def is_ascii(self) -> bool:
@@ -251,8 +268,9 @@ class Rcpt(_Envelope):
 
     @property
     def needed_extensions(self) -> tuple[tuple[str, str], ...]:
-        needed = super().needed_extensions
-        return needed if self.is_ascii else (*needed, ("SMTPUTF8", "what is not ASCII"))
+        if self.is_ascii:
+            return self._needed() if self._used else ()
+        return (*self._needed(), ("SMTPUTF8", "what is not ASCII"))
 
     def _line(self) -> str:
         return f"RCPT TO:<{self.forward_path}>{self._parameters()}"
@@ -263,29 +281,10 @@ class Rcpt(_Envelope):
         return super().__bytes__()
 
 
-def _slots(cls: type[_Envelope], known: Mapping[str, Parameter]) -> tuple[_Slot, ...]:
-    return tuple((row, getattr(cls, row.field).__set__, row.default) for row in known.values())
-
-
-def _plain(
-    cls: type[_Envelope], slots: tuple[_Slot, ...]
-) -> tuple[tuple[Callable[[object, object], None], object], ...]:
-    rest: tuple[tuple[str, object], ...] = (("other", NO_PARAMETERS), ("_used", ()))
-    return (
-        *((put, default) for _, put, default in slots),
-        *((getattr(cls, name).__set__, default) for name, default in rest),
-    )
-
-
-# Most commands of a transaction have no parameter at all, or two or three of the fifteen.  These make the first kind
-# fast, and the second not slow: a slot's own setter takes half the time of set_field.
-_MAIL_SLOTS: Final = _slots(Mail, MAIL_PARAMETERS)
-_MAIL_DEFAULTS: Final = tuple(row.default for row in MAIL_PARAMETERS.values())
-_MAIL_PLAIN: Final = _plain(Mail, _MAIL_SLOTS)
-_MAIL_FIELDS: Final = frozenset(Mail.__match_args__[1:])
-_RCPT_SLOTS: Final = _slots(Rcpt, RCPT_PARAMETERS)
-_RCPT_DEFAULTS: Final = tuple(row.default for row in RCPT_PARAMETERS.values())
-_RCPT_PLAIN: Final = _plain(Rcpt, _RCPT_SLOTS)
+_set_values: Final = slot_setter(_Envelope, "_values")
+_set_reverse_path: Final = slot_setter(Mail, "reverse_path")
+_set_forward_path: Final = slot_setter(Rcpt, "forward_path")
+_MAIL_FIELDS: Final = {name: index for index, name in enumerate(Mail.__match_args__[1:])}
 
 
 CHUNK_MAX: Final = 2**63 - 1

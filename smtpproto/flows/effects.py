@@ -29,7 +29,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 from smtpproto.errors import LocalProtocolError, SmtpError, TransportError
 from smtpproto.events import Event
 from smtpproto.sasl import Question
-from smtpproto.values import Value, set_field
+from smtpproto.values import Value, set_field, slot_setter
 
 T = TypeVar("T")
 Octets: TypeAlias = bytes | bytearray | memoryview
@@ -129,8 +129,12 @@ class Ask(Effect):
     subject: Event | Question
 
     def __init__(self, subject: Event | Question) -> None:
-        super().__init__(None)
-        set_field(self, "subject", subject)
+        _set_timeout(self, None)
+        _set_subject(self, subject)
+
+
+_set_timeout = slot_setter(Effect, "timeout")
+_set_subject = slot_setter(Ask, "subject")
 
 
 class Next(Effect):

@@ -56,6 +56,8 @@ _GATHERED = 65536
 _AT_ONCE: Final = frozenset({Ehlo, Lhlo, Data, Vrfy, Expn, Noop, Quit, UnknownCommand, type(None)})
 """Whose replies are not gathered, nor those to lines that are no command.  RFC 2920 section 3.2."""
 
+_ANSWERED: Final = (CommandReceived, BadCommand)
+
 _SHUTTING_DOWN = Reply(421, "4.3.2 the service is shutting down")
 _TOO_MANY_FAILURES = Reply(421, "4.7.0 too many failed authentications")
 _TOO_MANY_ERRORS = Reply(421, "4.7.0 too many errors")
@@ -119,19 +121,23 @@ class _Server:
         """Nothing that could be written would be read as a reply: TLS is due, or a write has failed midway."""
 
     def run(self) -> Flow[None]:
+        connection = self.connection
         yield from self._greet()
-        while self.connection.state is not CLOSED:
+        while connection.state is not CLOSED:
             if self.gathered > _GATHERED:
                 yield from self._flush()
-            event = yield from self._next()
-            if isinstance(event, ConnectionClosed):
-                return
-            if isinstance(event, ContentReceived):
-                yield from self._content(event)
-            elif isinstance(event, CommandReceived | BadCommand):
+            event = connection.next_event()
+            if event is NEED_DATA or event is PAUSED:
+                event = yield from self._next(event)
+            self.watch(event)
+            if isinstance(event, _ANSWERED):
                 yield from self._answer(event)
                 if type(event.command) in _AT_ONCE:
                     yield from self._flush()
+            elif isinstance(event, ContentReceived):
+                yield from self._content(event)
+            elif isinstance(event, ConnectionClosed):
+                return
             else:
                 self.speechless = True  # StartTlsReady; what was gathered is flushed before the handshake
         yield from self._flush()
@@ -178,24 +184,21 @@ class _Server:
         event = self.connection.next_event()
         return None if isinstance(event, Pause) else cast("EarlyTalker", event)
 
-    def _next(self) -> Flow[Event]:
-        """The next event, with as much input as it takes, and TLS where it is due."""
+    def _next(self, event: Event | Pause) -> Flow[Event]:
+        """The next event, with as much input as it takes, and TLS where it is due; ``event`` itself if it is one."""
         connection = self.connection
         continued = False
-        while True:
-            event = connection.next_event()
+        while event is NEED_DATA or event is PAUSED:
+            yield from self._flush()
             if event is NEED_DATA:
-                yield from self._flush()
                 connection.receive_data((yield Receive(connection.deadline, continued=continued)))
                 continued = True
-            elif event is PAUSED:
-                yield from self._flush()
+            else:
                 self.session.tls_established((yield StartTls(None, connection.deadline)) or NO_BINDINGS)
                 self.speechless = False
                 continued = False
-            else:
-                self.watch(event)
-                return event
+            event = connection.next_event()
+        return event
 
     def _flush(self) -> Flow[None]:
         """Write what was gathered.  RFC 2920 section 3.2."""
@@ -218,27 +221,27 @@ class _Server:
         session = self.session
         command = event.command
         reply = self._refusal(event)
-        if reply is None and isinstance(event, CommandReceived) and isinstance(command, Auth):
+        if reply is not None:
+            self._conclude(event, reply)
+        elif isinstance(command, Auth) and isinstance(event, CommandReceived):
             yield from self._authenticate(command, session.mechanisms[command.mechanism])
         else:
-            if reply is None:
-                reply = yield Ask(event)
-            self._conclude(event, reply)
+            self._conclude(event, (yield Ask(event)))
         if session.has_erred_too_often:
             self._part(_TOO_MANY_ERRORS)
 
     def _refusal(self, event: CommandReceived | BadCommand) -> Reply | None:
         """What the policy, or the program about the content before, has said already."""
+        session, command = self.session, event.command
         refusal = None
         if isinstance(event, CommandReceived):
-            refusal = self.session.refusal(event.command)
-            self.session.errors += refusal is not None
-        elif event.command is not None and not isinstance(event.command, UnknownCommand):
+            refusal = session.refusal(event.command)
+            if refusal is not None:
+                session.errors += 1
+        elif command is not None and not isinstance(command, UnknownCommand):
             # Out of sequence, as what follows a MAIL that had this answer, or not offered yet: it gets the same.
-            refusal = self.session.missing(event.command)
-        if refusal is not None:
-            return refusal
-        if isinstance(event.command, EndOfData | Bdat):
+            refusal = session.missing(command)
+        if refusal is None and self.content_refusal is not None and isinstance(command, EndOfData | Bdat):
             refusal, self.content_refusal = self.content_refusal, None
         return refusal
 
@@ -255,7 +258,7 @@ class _Server:
             if connection.state is not CLOSED:
                 self._send(reply, command)
         # LMTP owes the end of the content one reply for each recipient, and all get the one that there is.
-        while connection.outstanding and connection.state is not CLOSED:
+        while connection.waiting and connection.state is not CLOSED:
             self._send(replies[-1], command)
         session.note(event, replies[-1])
 
@@ -341,7 +344,8 @@ class _Server:
 
     def _response_to(self, challenge: Challenge) -> Flow[bytes]:
         self._send(Reply(334, challenge.text))
-        event = yield from self._next()
+        event = yield from self._next(self.connection.next_event())
+        self.watch(event)
         if isinstance(event, BadCommand):
             raise _Refused(event.reply)
         if isinstance(event, CommandReceived) and isinstance(event.command, AuthResponse):

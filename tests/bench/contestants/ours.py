@@ -143,6 +143,9 @@ _REPLIES: Final[dict[type[Command], Reply]] = {
 }
 
 
+_WAITS: Final = (flows.Receive, flows.Close)
+
+
 def _greeting_server() -> Connection:
     connection = Connection(Role.SERVER)
     connection.send(Reply(220, "mx.example ESMTP"))
@@ -199,8 +202,8 @@ def server_flow(session: Session) -> Run:
         content: list[bytes] = []
         for group in session.groups:
             effect = flow.send(group)
-            while not isinstance(effect, flows.Receive | flows.Close):
-                if isinstance(effect, flows.Ask) and isinstance(effect.subject, ContentReceived):
+            while type(effect) not in _WAITS:
+                if type(effect) is flows.Ask and isinstance(effect.subject, ContentReceived):
                     content.append(effect.subject.data)
                 effect = flow.send(None)
         return b"".join(content)
