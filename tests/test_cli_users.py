@@ -244,7 +244,7 @@ def test_each_mechanism(serving: Any, tmp_path: Path, argv: tuple[str, ...], nam
         bound = ", bound to TLS by tls-server-end-point" if tls else ""
         assert re.search(rf"\n#1   ← 535 .+\n#1     ann failed to authenticate by {name}\n", server.out)
         assert re.search(rf"\n#2   ← 235 .+\n#2     ann authenticated by {name}{bound}\n", server.out)
-    for text in (PASSWORD, "an0ther", TOKEN, "0ld-token", *re.findall(r"\$([^:\n]+):", kept)):
+    for text in (PASSWORD, "an0ther", TOKEN, "0ld-token", *re.findall(r"[A-Za-z0-9+/=]{20,}", kept)):
         for secret in (text, base64.b64encode(text.encode()).decode()):
             assert secret not in server.out + server.err
     challenges = re.findall(r'334 .+|"code": 334, .*"lines": .+', server.out)

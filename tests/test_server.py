@@ -1001,6 +1001,8 @@ def play(pieces: list[bytes], codes: list[int]) -> list[object]:
                 if isinstance(event, CommandReceived | BadCommand):
                     kind = type(event.command) if event.command is not None else Command
                     wanted = event.reply.code if isinstance(event, BadCommand) else ANSWERS.get(kind, 250)
+                    if event.command == AuthResponse(None):
+                        wanted = 501  # RFC 4954 section 4: what was cancelled can only be refused
                     refused = codes[turn % len(codes)] if codes else wanted
                     turn += 1
                     server.send(Reply(refused if refused >= 400 else wanted))
