@@ -190,13 +190,15 @@ class Client(ClientCore[socket.socket, Wire]):
         return time.monotonic()
 
     def _run(self, flow: Flow[T]) -> T:
-        with self._alone():
-            try:
-                return run(self._wire, flow)
-            except BaseException as error:
-                if not self._survives(error):
-                    self.abort()
-                raise
+        self._begin()
+        try:
+            return run(self._wire, flow)
+        except BaseException as error:
+            if not self._survives(error):
+                self.abort()
+            raise
+        finally:
+            self._busy.release()
 
     def connect(self) -> Connected:
         """Connect as the options say.  Raises `ConnectFailed`, with nothing left open."""

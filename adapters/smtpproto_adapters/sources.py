@@ -13,7 +13,7 @@ import stat
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any, Final, Protocol, TypeAlias, cast
 
-from smtpproto import LocalProtocolError
+from smtpproto import LocalProtocolError, flows
 from smtpproto.flows import Octets
 
 CHUNK: Final = 131072
@@ -151,6 +151,11 @@ class AsyncSource(_Source):
             self._broken = True
             raise
         return piece
+
+
+def content_of(content: Content) -> flows.Content:
+    """As a flow needs it: what is in memory, as it is, or a `source`."""
+    return flows.Whole(content) if type(content) is bytes else source(content)
 
 
 def source(content: Content) -> Source | AsyncSource:
