@@ -51,7 +51,7 @@ Progress: TypeAlias = Callable[[int, int | None], object]
 """Called with the octets of the program's content that were sent so far, and how many there are, if that is known."""
 
 _GATHERED: Final = 65_536
-"""Octets that are gathered at most before they are written."""
+"""Octets of content that are gathered at most before they are written."""
 _GROUP: Final = 200
 """Commands that wait for their answers at a time; it is gone down to half of it before more are sent."""
 _AHEAD: Final = 8
@@ -375,8 +375,6 @@ class Deliveries:
         """Send it as soon as it may be sent; False where the message was refused before."""
         if len(self._expected) >= _GROUP:
             yield from self._until(lambda: len(self._expected) <= _GROUP // 2)
-        elif self._gathered > _GATHERED:
-            yield from self._flush()
         while outgoing is None or not outgoing.is_refused:
             try:
                 self._gather_command(outgoing, role, command)
