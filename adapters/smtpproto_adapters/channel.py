@@ -126,8 +126,8 @@ class Channel:
         match effect:
             case Receive():
                 return (yield from self._receive(effect))
-            case Send(timeout, data):
-                yield from self._send(data, self._after(timeout))
+            case Send():
+                yield from self._send(effect)
             case Dial(_, host, port, path):
                 self.peer = named((host, port) if path is None else path)
                 return (yield effect)
@@ -152,11 +152,14 @@ class Channel:
 
     # What a flow needs ---------------------------------------------------------------------------------------------
 
-    def _send(self, data: Octets, deadline: float) -> Flow[None]:
+    def _send(self, effect: Send) -> Flow[None]:
         if self._deaf:
             raise ConnectionAbortedError("it reads no more")
         try:
-            yield from self._write(data, deadline)
+            if self._tls is None:
+                yield effect
+            else:
+                yield from self._encrypt(self._tls, effect.data, self._after(effect.timeout))
         except ConnectionError:
             # A peer that refuses and closes may reset what is written behind its last word.  That word is worth more
             # than the error, so this is held back until the flow has read it, or writes again.
@@ -165,11 +168,7 @@ class Channel:
             self._deaf = True  # a part was written, perhaps, and nothing may follow it
             raise
 
-    def _write(self, data: Octets, deadline: float) -> Flow[None]:
-        tls = self._tls
-        if tls is None:
-            yield Send(data, self._left(deadline))
-            return
+    def _encrypt(self, tls: ssl.SSLObject, data: Octets, deadline: float) -> Flow[None]:
         view = memoryview(data)
         while view:
             piece = view[:WRITE_SIZE]
@@ -181,7 +180,9 @@ class Channel:
             self._receive_until = self._after(effect.timeout)
         tls = self._tls
         if tls is None:
-            return (yield from self._read(self._receive_until))
+            if effect.continued or self._early:
+                return (yield from self._read(self._receive_until))
+            return (yield from self._read_now(effect))
         try:
             return (yield from self._through_tls(lambda: tls.read(READ_SIZE), self._receive_until))
         except ssl.SSLZeroReturnError:
@@ -196,7 +197,7 @@ class Channel:
         early = self._early
         while not self._ended and self._clock() < deadline:
             try:
-                early += yield from self._read_now(deadline)
+                early += yield from self._read_now(Receive(self._left(deadline)))
             except TimeoutError:
                 return
             if len(early) > EARLY_SIZE:
@@ -207,11 +208,11 @@ class Channel:
             data = bytes(self._early)
             self._early.clear()
             return data
-        return (yield from self._read_now(deadline))
+        return (yield from self._read_now(Receive(self._left(deadline))))
 
-    def _read_now(self, deadline: float) -> Flow[bytes]:
+    def _read_now(self, effect: Receive) -> Flow[bytes]:
         try:
-            data: bytes = yield Receive(self._left(deadline))
+            data: bytes = yield effect
         except ConnectionError:
             self._ended = True
             if not self._deaf:
