@@ -21,6 +21,9 @@ PIECE: Final = 1_048_576
 _SMALL: Final = 32_768
 """Octets of content that may be sent before it is known whether any recipient is accepted."""
 
+_DATA: Final = Data()
+_BDAT: Final = Bdat(0)
+
 # What a command is to its message: the number of a recipient, or one of these.
 MAIL: Final = -1
 DATA: Final = -2
@@ -195,7 +198,10 @@ class Outgoing:
     def _check_offer(self, connection: ClientConnection) -> None:
         """Nothing is begun that cannot be ended: every command is judged before the first is sent."""
         prospect = _Prospect(connection)
-        for command in (self.envelope.mail, *self.envelope.recipients, Bdat(0) if self.chunked else Data()):
+        recipients = self.envelope.recipients
+        if not prospect.extensions.limits:  # which count each; else a plain one stands under no condition
+            recipients = tuple([rcpt for rcpt in recipients if not (rcpt.is_plain and rcpt.is_ascii)])
+        for command in (self.envelope.mail, *recipients, _BDAT if self.chunked else _DATA):
             found = objection(command, prospect)
             if found is not None:
                 raise LocalProtocolError(found.text)
