@@ -261,6 +261,18 @@ def test_messages_that_cannot_be_sent_do_not_pile_up(offer: tuple[str, ...]) -> 
 
 
 @EACH_OFFER
+@pytest.mark.parametrize("able", [(), ("SMTPUTF8",)])
+@pytest.mark.rfc("6531", "3.4")
+def test_nothing_is_begun_for_a_recipient_that_is_not_ascii_and_mail_does_not_announce(
+    offer: tuple[str, ...], able: tuple[str, ...]
+) -> None:
+    envelope = Envelope(Mail("a@x.example"), ["b@y.example", "\u00fc@y.example"])
+    run = play((*able, *offer), [(envelope, Whole(b"x\r\n"))])
+    assert isinstance(run.results[0].error, LocalProtocolError)
+    assert run.peer.commands == []
+
+
+@EACH_OFFER
 @pytest.mark.rfc("6531", "3.4")
 def test_what_is_not_ascii_is_sent_to_those_who_can(offer: tuple[str, ...]) -> None:
     for sender, recipient in (("a@x.example", "\u00fc@y.example"), ("\u00fc@x.example", "b@y.example")):
