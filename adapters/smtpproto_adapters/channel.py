@@ -11,13 +11,13 @@ import math
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 from smtpproto import ErrorCode, NotTls, SmtpError, TransportError
 from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Next, Octets, Receive, Send, StartTls, Wait
 from smtpproto.sasl import NO_BINDINGS
+from smtpproto.values import Value, set_field
 
 from .bindings import channel_bindings
 from .translate import translate, translate_tls
@@ -37,17 +37,33 @@ _RECORD_TYPES = frozenset({21, 22})
 """Alert and handshake: with what the peer's side of a TLS handshake can begin.  RFC 8446 section 5.1."""
 
 
-@dataclass(frozen=True, slots=True)
-class TlsInfo:
+class TlsInfo(Value):
     """What is known of the TLS below a session."""
+
+    __match_args__ = ("version", "cipher", "certificate", "certificate_der")
+    __slots__ = __match_args__
 
     version: str
     """As ``"TLSv1.3"``."""
     cipher: str
-    certificate: Mapping[str, Any] | None = field(hash=False)
+    certificate: Mapping[str, Any] | None
     """The peer's, as `ssl.SSLSocket.getpeercert` gives it; None where there is none, or where it was not verified."""
-    certificate_der: bytes | None = field(repr=False)
+    certificate_der: bytes | None
     """The same as it came, also where it was not verified."""
+
+    def __init__(
+        self, version: str, cipher: str, certificate: Mapping[str, Any] | None, certificate_der: bytes | None
+    ) -> None:
+        set_field(self, "version", version)
+        set_field(self, "cipher", cipher)
+        set_field(self, "certificate", certificate)
+        set_field(self, "certificate_der", certificate_der)
+
+    def __hash__(self) -> int:
+        return hash((self.version, self.cipher, self.certificate_der))
+
+    def __repr__(self) -> str:
+        return f"TlsInfo(version={self.version!r}, cipher={self.cipher!r}, certificate={self.certificate!r})"
 
 
 def default_context() -> ssl.SSLContext:
