@@ -45,11 +45,13 @@ class BadSyntax(Exception):
 
 
 class Pattern:
-    """A regular expression that is compiled when `match` is first asked for."""
+    """A regular expression that is compiled when it is first used."""
 
-    __slots__ = ("match", "source")
+    __slots__ = ("fullmatch", "match", "search", "source")
 
+    fullmatch: Callable[[str], re.Match[str] | None]
     match: Callable[[str], re.Match[str] | None]
+    search: Callable[[str], re.Match[str] | None]
     source: str
 
     def __init__(self, source: str) -> None:
@@ -57,10 +59,11 @@ class Pattern:
 
     def __getattr__(self, name: str) -> Callable[[str], re.Match[str] | None]:
         # Reached while the slot is empty, and for names that are none.
-        if name != "match":
+        if name not in {"fullmatch", "match", "search"}:
             raise AttributeError(f"a Pattern has no {name}")
-        self.match = re.compile(self.source, re.ASCII).match
-        return self.match
+        found: Callable[[str], re.Match[str] | None] = getattr(re.compile(self.source, re.ASCII), name)
+        setattr(self, name, found)
+        return found
 
 
 def _full(source: str) -> Pattern:

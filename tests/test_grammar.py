@@ -286,8 +286,9 @@ def test_all_else_is_not(text: str) -> None:
 def test_a_pattern_is_compiled_once() -> None:
     pattern = grammar.Pattern("a")
     assert pattern.match is pattern.match
-    with pytest.raises(AttributeError, match="no search"):
-        pattern.search  # noqa: B018
+    assert [bool(use("ba")) for use in (pattern.match, pattern.search, pattern.fullmatch)] == [False, True, False]
+    with pytest.raises(AttributeError, match="no split"):
+        pattern.split  # noqa: B018
 
 
 def test_unquote() -> None:
