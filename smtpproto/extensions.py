@@ -6,17 +6,17 @@ the commands and parameters themselves.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, cast
 
 from .errors import LocalProtocolError
+from .grammar import Pattern
 from .values import Value, set_field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from .replies import Reply
 
@@ -113,16 +113,16 @@ def extension_for_parameter(keyword: str, value: str = "") -> str | None:
 # Offers of our own keep to it.  In a peer's any number of spaces may stand wherever one may, also at the end; and
 # there is AUTH=LOGIN, which servers sent before RFC 2554 and still send for the sake of old clients.
 _KEYWORD: Final = "[A-Za-z0-9][A-Za-z0-9-]*"
-_match_line = re.compile(rf"({_KEYWORD})((?: [!-~]+)*)\Z").match
-_match_peer_line = re.compile(rf"(?:({_KEYWORD})(?: ([ -~]*))?|[Aa][Uu][Tt][Hh]=([ -~]*))\Z").match
+_LINE: Final = Pattern(rf"({_KEYWORD})((?: [!-~]+)*)\Z")
+_PEER_LINE: Final = Pattern(rf"(?:({_KEYWORD})(?: ([ -~]*))?|[Aa][Uu][Tt][Hh]=([ -~]*))\Z")
 
 # What firewalls (Cisco's "fixup" and "inspect esmtp" first of all) write over the keywords that they do not know.
-_match_mask = re.compile(r"(?:\*{4,8}|X{3,7}[XA])\Z").match
+_MASKED: Final = Pattern(r"(?:\*{4,8}|X{3,7}[XA])\Z")
 
 # The arguments of SIZE (RFC 1870), DELIVERBY and FUTURERELEASE (RFC 2852, RFC 4865), LIMITS (RFC 9422).
-_match_size = re.compile(r"[0-9]{1,20}\Z").match
-_match_seconds = re.compile(r"[0-9]{1,9}\Z").match
-_match_limit = re.compile(r"([A-Za-z0-9_-]+)=([1-9][0-9]{0,5})\Z").match
+_SIZE: Final = Pattern(r"[0-9]{1,20}\Z")
+_SECONDS: Final = Pattern(r"[0-9]{1,9}\Z")
+_LIMIT: Final = Pattern(r"([A-Za-z0-9_-]+)=([1-9][0-9]{0,5})\Z")
 
 
 class Extensions(Mapping[str, str]):
@@ -149,7 +149,7 @@ class Extensions(Mapping[str, str]):
             raise LocalProtocolError(f"{offer!r} is one line: put it into a list, as an offer consists of several")
         made: dict[str, str] = {}
         for line in _lines_of(cast("Mapping[str, str]", offer)) if isinstance(offer, Mapping) else offer:
-            match = _match_line(line)
+            match = _LINE.match(line)
             if match is None:
                 raise LocalProtocolError(
                     f"{line!r} cannot be offered: it must be a keyword of letters, digits and hyphens, and behind it, "
@@ -201,7 +201,7 @@ class Extensions(Mapping[str, str]):
     @property
     def size(self) -> int | None:
         """The largest message in octets; 0 for no fixed limit, and for nonsense; None if not offered.  RFC 1870."""
-        return self._number("SIZE", _match_size)
+        return self._number("SIZE", _SIZE)
 
     @property
     def auth(self) -> tuple[str, ...]:
@@ -211,19 +211,19 @@ class Extensions(Mapping[str, str]):
     @property
     def deliver_by_minimum(self) -> int | None:
         """The shortest time for DELIVERBY in seconds; 0 for no fixed limit; None if not offered.  RFC 2852."""
-        return self._number("DELIVERBY", _match_seconds)
+        return self._number("DELIVERBY", _SECONDS)
 
     @property
     def future_release_maximum(self) -> int | None:
         """The longest time that a message is held, in seconds; None if not offered, or malformed.  RFC 4865."""
         words = self.arguments("FUTURERELEASE")
-        return int(words[0]) if words and _match_seconds(words[0]) else None
+        return int(words[0]) if words and _SECONDS.match(words[0]) else None
 
     @property
     def limits(self) -> Mapping[str, int]:
         """The limits that LIMITS declares, such as RCPTMAX, by upper-case name, without malformed ones.  RFC 9422."""
         if self._limits is None:
-            found = filter(None, map(_match_limit, self.arguments("LIMITS")))
+            found = filter(None, map(_LIMIT.match, self.arguments("LIMITS")))
             limits = {match[1].upper(): int(match[2]) for match in found}
             set_field(self, "_limits", MappingProxyType(limits))
         assert self._limits is not None
@@ -242,7 +242,7 @@ class Extensions(Mapping[str, str]):
     @property
     def starttls_masked(self) -> bool:
         """A middlebox has overwritten a keyword, as some do with STARTTLS, and STARTTLS is not offered."""
-        return "STARTTLS" not in self._offer and any(map(_match_mask, (*self._offer, *self.unrecognised)))
+        return "STARTTLS" not in self._offer and any(map(_MASKED.match, (*self._offer, *self.unrecognised)))
 
     def __getitem__(self, keyword: str) -> str:
         return self._offer[_fold(keyword)]
@@ -281,11 +281,11 @@ class Extensions(Mapping[str, str]):
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._offer, self.unrecognised)
 
-    def _number(self, keyword: str, match: Callable[[str], object]) -> int | None:
+    def _number(self, keyword: str, pattern: Pattern) -> int | None:
         argument = self._offer.get(keyword)
         if argument is None:
             return None
-        return int(argument) if match(argument) else 0
+        return int(argument) if pattern.match(argument) else 0
 
 
 _SHOWN: Final = 24
@@ -303,7 +303,7 @@ def _parse(lines: tuple[str, ...]) -> Extensions:
     mechanisms: dict[str, str] = {}
     unrecognised: list[str] = []
     for line in lines:
-        match = _match_peer_line(line)
+        match = _PEER_LINE.match(line)
         if match is None:
             unrecognised.append(line)
             continue

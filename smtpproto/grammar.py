@@ -45,22 +45,34 @@ class BadSyntax(Exception):
 
 
 class Pattern:
-    """A regular expression that is compiled when `match` is first asked for."""
+    """A regular expression that is compiled when it is first used."""
 
-    __slots__ = ("match", "source")
+    __slots__ = ("fullmatch", "match", "search", "source")
 
     match: Callable[[str], re.Match[str] | None]
+    fullmatch: Callable[[str], re.Match[str] | None]
+    search: Callable[[str], re.Match[str] | None]
     source: str
 
     def __init__(self, source: str) -> None:
         self.source = source
+        self.match = self._first_match
+        self.fullmatch = self._first_fullmatch
+        self.search = self._first_search
 
-    def __getattr__(self, name: str) -> Callable[[str], re.Match[str] | None]:
-        # Reached while the slot is empty, and for names that are none.
-        if name != "match":
-            raise AttributeError(f"a Pattern has no {name}")
-        self.match = re.compile(self.source, re.ASCII).match
-        return self.match
+    def _compiled(self) -> re.Pattern[str]:
+        compiled = re.compile(self.source, re.ASCII)
+        self.match, self.fullmatch, self.search = compiled.match, compiled.fullmatch, compiled.search
+        return compiled
+
+    def _first_match(self, text: str) -> re.Match[str] | None:
+        return self._compiled().match(text)
+
+    def _first_fullmatch(self, text: str) -> re.Match[str] | None:
+        return self._compiled().fullmatch(text)
+
+    def _first_search(self, text: str) -> re.Match[str] | None:
+        return self._compiled().search(text)
 
 
 def _full(source: str) -> Pattern:

@@ -11,6 +11,7 @@ from .addresses import AddressLiteral
 from .commands import own_name
 from .errors import ErrorCode, LocalProtocolError
 from .failures import ConnectFailed, Stage
+from .grammar import Pattern
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DOMAIN, DOMAIN_LABEL, Limits, Timeouts
 from .sasl import MECHANISMS, ClientMechanism, Credentials, choose
 from .values import Value, set_field
@@ -65,14 +66,12 @@ SERVICES: Final[Mapping[str, int]] = {
 """Service names for ``port``.  IANA; RFC 6409 section 3.1, RFC 8314 section 7.3."""
 
 # url = scheme "://" [ user [ ":" password ] "@" ] ( host [ ":" port ] [ "/" ] / "/" path )
-_URL: Final = re.compile(
-    r"(?P<scheme>[a-z]+)://"
+_URL: Final = Pattern(
+    r"(?i)(?P<scheme>[a-z]+)://"
     r"(?:(?P<user>[^:@/?#]*)(?::(?P<password>[^@/?#]*))?@)?"
-    r"(?:(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:@/?#]+))(?::(?P<port>[0-9]{1,5}))?/?|(?P<path>/[^?#]+))",
-    re.ASCII | re.IGNORECASE,
+    r"(?:(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:@/?#]+))(?::(?P<port>[0-9]{1,5}))?/?|(?P<path>/[^?#]+))"
 )
-_PERCENT: Final = re.compile(r"%([0-9A-Fa-f]{2})|%")
-_NOT_IN_HOST: Final = re.compile("[\0-\x20\x7f\ud800-\udfff]")
+_NOT_IN_HOST: Final = Pattern("[\0-\x20\x7f\ud800-\udfff]")
 
 
 def invalid_argument(message: str) -> ConnectFailed:
@@ -458,7 +457,8 @@ def _percent_decoded(text: str | None) -> str | None:
     if "%" not in text:
         return text
     # Nothing here may raise a UnicodeError, which would hold the password.
-    octets = _PERCENT.sub(octet, text.encode("utf-8", "surrogatepass").decode("latin-1")).encode("latin-1")
+    encoded = text.encode("utf-8", "surrogatepass").decode("latin-1")
+    octets = re.sub(r"%([0-9A-Fa-f]{2})|%", octet, encoded).encode("latin-1")
     decoded = octets.decode("utf-8", "surrogateescape")
     if any("\ud800" <= char <= "\udfff" for char in decoded):
         raise invalid_argument("the URL, or what % encodes in it, is not UTF-8")

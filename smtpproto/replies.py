@@ -6,10 +6,10 @@ A reply is text for people behind a number for programs, and its text comes in a
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from .errors import LocalProtocolError, RemoteProtocolError
+from .grammar import Pattern
 from .values import Value, set_field
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 #   subject     ::= 1*3digit
 #   detail      ::= 1*3digit
 _STATUS: Final = r"([245])\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})"
-_match_status = re.compile(rf"{_STATUS}\Z").match
-_match_leading_status = re.compile(rf"{_STATUS}(?: |\Z)").match
+_STATUS_ALONE: Final = Pattern(rf"{_STATUS}\Z")
+_LEADING_STATUS: Final = Pattern(rf"{_STATUS}(?: |\Z)")
 
 # What no line of a reply can have: what would end it, and surrogates that stand for no octet.
-_find_forbidden = re.compile("[\r\n\0\ud800-\udc7f\udd00-\udfff]").search
+_FORBIDDEN: Final = Pattern("[\r\n\0\ud800-\udc7f\udd00-\udfff]")
 
 
 class EnhancedStatus(Value):
@@ -60,7 +60,7 @@ class EnhancedStatus(Value):
     @classmethod
     def parse(cls, text: str) -> EnhancedStatus:
         """Read ``2.1.5``.  Raises `LocalProtocolError` for anything else, a number with leading zeros included."""
-        match = _match_status(text)
+        match = _STATUS_ALONE.match(text)
         if match is None:
             raise LocalProtocolError(f"{text!r} is no enhanced status code such as 2.1.5: RFC 3463 section 2")
         return cls(*map(int, match.groups()))
@@ -97,7 +97,7 @@ class Reply(Value):
         if not texts:
             raise LocalProtocolError("a reply has at least one line, which may be empty: RFC 5321 section 4.2")
         for position, text in enumerate(texts, 1):
-            fault = _find_forbidden(text)
+            fault = None if text.isprintable() else _FORBIDDEN.search(text)  # nearly all are
             if fault is not None:
                 raise LocalProtocolError(
                     f"line {position} of a reply holds {fault[0]!r}, which no line can: {text!r}; "
@@ -117,7 +117,7 @@ class Reply(Value):
 
         One whose class is not the first digit of ``code`` is none: RFC 2034.
         """
-        match = _match_leading_status(self.lines[0])
+        match = _LEADING_STATUS.match(self.lines[0])
         if match is None or int(match[1]) != self.code // 100:
             return None
         return EnhancedStatus(*map(int, match.groups()))
@@ -180,7 +180,7 @@ def with_status(reply: Reply, default: EnhancedStatus | None = None) -> Reply:
 
 
 def _status_of(class_: int, line: str) -> str | None:
-    match = _match_leading_status(line)
+    match = _LEADING_STATUS.match(line)
     return match[0].rstrip(" ") if match is not None and int(match[1]) == class_ else None
 
 

@@ -333,7 +333,7 @@ def test_a_reply_that_comes_too_late_is_not_that_to_the_next_message() -> None:
     """As Symfony Mailer did: after a timeout RSET was sent, and took the late reply to the message for its own."""
     client = ready_client("PIPELINING")
     flow = flows.deliver(client, Envelope("ann@x.example", "bob@y.example"), flows.Whole(b"x\r\n"), chunking=False)
-    play = Play(flow, Peer(), deaf=True, throw={5: TIMED_OUT})
+    play = Play(flow, Peer(), deaf=True, throw={3: TIMED_OUT})
     assert play.peer.commands[-1] == "."
     assert play.result.fate is Fate.UNKNOWN
     assert any(isinstance(effect, Close) for effect in play.effects)

@@ -284,10 +284,15 @@ def test_all_else_is_not(text: str) -> None:
 
 
 def test_a_pattern_is_compiled_once() -> None:
-    pattern = grammar.Pattern("a")
-    assert pattern.match is pattern.match
-    with pytest.raises(AttributeError, match="no search"):
-        pattern.search  # noqa: B018
+    for name, found in (("match", False), ("search", True), ("fullmatch", False)):
+        pattern = grammar.Pattern("a")
+        uncompiled = getattr(pattern, name)
+        assert bool(uncompiled("ba")) is found
+        compiled = getattr(pattern, name)
+        assert compiled is not uncompiled
+        assert bool(compiled("ba")) is found
+        assert getattr(pattern, name) is compiled
+        assert all(use("a") for use in (pattern.match, pattern.search, pattern.fullmatch))
 
 
 def test_unquote() -> None:

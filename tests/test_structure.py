@@ -15,6 +15,7 @@ import pytest
 
 import smtpproto
 from smtpproto.values import Value
+from smtpproto_adapters import blocking, blocking_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +150,8 @@ def test_the_core_does_no_io_by_builtins(path: Path) -> None:
 
 def modules_after(statement: str) -> set[str]:
     """What a bare interpreter has loaded after the statement."""
-    program = f"import sys; sys.path[:0] = {[str(ROOT)]!r}; {statement}; print(*sorted(sys.modules))"
+    path = [str(ROOT), str(ADAPTERS.parent)]
+    program = f"import sys; sys.path[:0] = {path!r}; {statement}; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True, capture_output=True, text=True)
     return set(done.stdout.split())
 
@@ -161,6 +163,21 @@ def test_importing_the_core_is_light() -> None:
     heavy = {"socket", "_socket", "ssl", "_ssl", "asyncio", "email", "logging", "dataclasses", "threading", "selectors"}
     heavy |= {"subprocess", "tempfile", "base64", "random", "inspect", "urllib", "urllib.parse"}
     assert not added & heavy
+
+
+def test_importing_a_client_is_light() -> None:
+    """What only a server needs, or who sends files or has TLS, waits until it is needed."""
+    added = modules_after("import smtpproto_adapters.blocking") - modules_after("pass")
+    heavy = {"email", "logging", "dataclasses", "inspect", "pathlib", "hashlib", "asyncio", "argparse"}
+    heavy |= {f"smtpproto_adapters.{name}" for name in ("blocking_server", "server", "handler", "message")}
+    assert "smtpproto_adapters.client" in added
+    assert not added & heavy
+
+
+def test_the_server_comes_with_the_client_all_the_same() -> None:
+    assert blocking.serve is blocking.Server is blocking_server.Server
+    with pytest.raises(AttributeError, match="has no attribute 'server'"):
+        _ = getattr(blocking, "server")  # noqa: B009 - the type checkers know that it is none
 
 
 def test_every_room_can_be_imported_alone() -> None:
@@ -215,7 +232,7 @@ def slots_of(cls: type) -> tuple[str, ...]:
 
 # The adapters do the I/O and nothing else: the protocol is spoken in one place.
 
-IO_FILES = [ADAPTERS / name for name in ("blocking.py", "asyncio.py", "trio.py")]
+IO_FILES = [ADAPTERS / name for name in ("blocking.py", "blocking_server.py", "asyncio.py", "trio.py")]
 VERBS = "EHLO HELO LHLO MAIL RCPT DATA STARTTLS AUTH QUIT RSET NOOP VRFY EXPN HELP BDAT ETRN BURL XCLIENT XFORWARD"
 SPOKEN = re.compile(rf"\b(?:{'|'.join(VERBS.split())})\b")
 """A verb as it is spoken.  Program words in lower case (`data`, `help`) are other words."""

@@ -12,12 +12,10 @@ deeper for a deeper input.
 from __future__ import annotations
 
 import binascii
-import hashlib
 import os
 import re
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -101,6 +99,8 @@ def end_point(certificate: bytes) -> bytes | None:
     ``None`` where it is undefined, because the certificate was signed without a hash function of its own; where the
     algorithm is not known here; and where this is no certificate.  Raises nothing.
     """
+    import hashlib  # which brings OpenSSL's, and is needed under TLS alone
+
     try:
         name = _hash_name(_signature_algorithm(certificate))
         return None if name is None else hashlib.new(_INSTEAD_OF.get(name, name), certificate).digest()
@@ -124,6 +124,8 @@ def certificate_of(source: bytes | str | os.PathLike[str]) -> bytes:
     if isinstance(source, str) and "-----BEGIN " in source:
         # As a path it would stand in an OSError, maybe with the key.
         raise LocalProtocolError("the certificate is a str, which is taken for a path: give the PEM text as bytes")
+    from pathlib import Path
+
     try:
         data = Path(source).read_bytes()
     except (TypeError, ValueError) as error:

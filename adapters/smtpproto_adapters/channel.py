@@ -11,13 +11,13 @@ import math
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 from smtpproto import ErrorCode, NotTls, SmtpError, TransportError
 from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Next, Octets, Receive, Send, StartTls, Wait
 from smtpproto.sasl import NO_BINDINGS
+from smtpproto.values import Value, set_field
 
 from .bindings import channel_bindings
 from .translate import translate, translate_tls
@@ -37,17 +37,33 @@ _RECORD_TYPES = frozenset({21, 22})
 """Alert and handshake: with what the peer's side of a TLS handshake can begin.  RFC 8446 section 5.1."""
 
 
-@dataclass(frozen=True, slots=True)
-class TlsInfo:
+class TlsInfo(Value):
     """What is known of the TLS below a session."""
+
+    __match_args__ = ("version", "cipher", "certificate", "certificate_der")
+    __slots__ = __match_args__
 
     version: str
     """As ``"TLSv1.3"``."""
     cipher: str
-    certificate: Mapping[str, Any] | None = field(hash=False)
+    certificate: Mapping[str, Any] | None
     """The peer's, as `ssl.SSLSocket.getpeercert` gives it; None where there is none, or where it was not verified."""
-    certificate_der: bytes | None = field(repr=False)
+    certificate_der: bytes | None
     """The same as it came, also where it was not verified."""
+
+    def __init__(
+        self, version: str, cipher: str, certificate: Mapping[str, Any] | None, certificate_der: bytes | None
+    ) -> None:
+        set_field(self, "version", version)
+        set_field(self, "cipher", cipher)
+        set_field(self, "certificate", certificate)
+        set_field(self, "certificate_der", certificate_der)
+
+    def __hash__(self) -> int:
+        return hash((self.version, self.cipher, self.certificate_der))
+
+    def __repr__(self) -> str:
+        return f"TlsInfo(version={self.version!r}, cipher={self.cipher!r}, certificate={self.certificate!r})"
 
 
 def default_context() -> ssl.SSLContext:
@@ -124,8 +140,8 @@ class Channel:
         match effect:
             case Receive():
                 return (yield from self._receive(effect))
-            case Send(timeout, data):
-                yield from self._send(data, self._after(timeout))
+            case Send():
+                yield from self._send(effect)
             case Dial(_, host, port, path):
                 self.peer = named((host, port) if path is None else path)
                 return (yield effect)
@@ -150,11 +166,14 @@ class Channel:
 
     # What a flow needs ---------------------------------------------------------------------------------------------
 
-    def _send(self, data: Octets, deadline: float) -> Flow[None]:
+    def _send(self, effect: Send) -> Flow[None]:
         if self._deaf:
             raise ConnectionAbortedError("it reads no more")
         try:
-            yield from self._write(data, deadline)
+            if self._tls is None:
+                yield effect
+            else:
+                yield from self._encrypt(self._tls, effect.data, self._after(effect.timeout))
         except ConnectionError:
             # A peer that refuses and closes may reset what is written behind its last word.  That word is worth more
             # than the error, so this is held back until the flow has read it, or writes again.
@@ -163,11 +182,7 @@ class Channel:
             self._deaf = True  # a part was written, perhaps, and nothing may follow it
             raise
 
-    def _write(self, data: Octets, deadline: float) -> Flow[None]:
-        tls = self._tls
-        if tls is None:
-            yield Send(data, self._left(deadline))
-            return
+    def _encrypt(self, tls: ssl.SSLObject, data: Octets, deadline: float) -> Flow[None]:
         view = memoryview(data)
         while view:
             piece = view[:WRITE_SIZE]
@@ -179,7 +194,9 @@ class Channel:
             self._receive_until = self._after(effect.timeout)
         tls = self._tls
         if tls is None:
-            return (yield from self._read(self._receive_until))
+            if effect.continued or self._early:
+                return (yield from self._read(self._receive_until))
+            return (yield from self._read_now(effect))
         try:
             return (yield from self._through_tls(lambda: tls.read(READ_SIZE), self._receive_until))
         except ssl.SSLZeroReturnError:
@@ -194,7 +211,7 @@ class Channel:
         early = self._early
         while not self._ended and self._clock() < deadline:
             try:
-                early += yield from self._read_now(deadline)
+                early += yield from self._read_now(Receive(self._left(deadline)))
             except TimeoutError:
                 return
             if len(early) > EARLY_SIZE:
@@ -205,11 +222,11 @@ class Channel:
             data = bytes(self._early)
             self._early.clear()
             return data
-        return (yield from self._read_now(deadline))
+        return (yield from self._read_now(Receive(self._left(deadline))))
 
-    def _read_now(self, deadline: float) -> Flow[bytes]:
+    def _read_now(self, effect: Receive) -> Flow[bytes]:
         try:
-            data: bytes = yield Receive(self._left(deadline))
+            data: bytes = yield effect
         except ConnectionError:
             self._ended = True
             if not self._deaf:

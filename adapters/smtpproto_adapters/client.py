@@ -9,8 +9,7 @@ from __future__ import annotations
 import ssl
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
@@ -47,7 +46,7 @@ from smtpproto.flows import Flow, Progress
 
 from .channel import Channel, TlsInfo
 from .deliveries import AsyncDeliveries, Next, is_at_hand
-from .sources import Content, source
+from .sources import Content, content_of
 from .transport import AsyncWire, run_async
 
 if TYPE_CHECKING:
@@ -237,7 +236,7 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
     def _delivering(
         self, envelope: Envelope, content: Content, chunking: bool | None, on_progress: Progress | None
     ) -> Flow[DeliveryResult]:
-        opened = source(content)
+        opened = content_of(content)
         return self._conversing(
             lambda connection: flows.deliver(
                 connection, envelope, opened, self._watch, chunking=chunking, on_progress=on_progress
@@ -275,7 +274,7 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
             connector.connection,
             iter(messages) if isinstance(messages, Iterable) else aiter(messages),
             self._watch,
-            open_content=source,
+            open_content=content_of,
             at_hand=is_at_hand(messages),
             chunking=chunking,
         )
@@ -287,17 +286,12 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
 
     # Keeping order -------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _alone(self) -> Generator[None]:
-        """One conversation at a time: the replies of two would be taken for each other's."""
+    def _begin(self) -> None:
+        """One conversation at a time, until `_busy` is released: replies to one would be taken for those to another."""
         if not self._busy.acquire(blocking=False):
             raise LocalProtocolError(
                 "this client is in the middle of another conversation: wait for it, or use a client for each"
             )
-        try:
-            yield
-        finally:
-            self._busy.release()
 
     def _survives(self, error: BaseException) -> bool:
         """True where the session goes on as if nothing had happened: nothing was sent, or all of it was answered."""
@@ -317,13 +311,15 @@ class AsyncClient(ClientCore[StreamT, AsyncWire]):
         await self._wire.abort()
 
     async def _run(self, flow: Flow[T]) -> T:
-        with self._alone():
-            try:
-                return await run_async(self._wire, flow)
-            except BaseException as error:
-                if not self._survives(error):
-                    await self.abort()
-                raise
+        self._begin()
+        try:
+            return await run_async(self._wire, flow)
+        except BaseException as error:
+            if not self._survives(error):
+                await self.abort()
+            raise
+        finally:
+            self._busy.release()
 
     async def connect(self) -> Connected:
         """Connect as the options say.  Raises `ConnectFailed`, with nothing left open."""

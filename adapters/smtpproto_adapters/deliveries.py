@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sized
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
 
 from smtpproto import DeliveryResult
 from smtpproto.flows import Flow
@@ -46,4 +46,4 @@ class AsyncDeliveries(AsyncIterator[DeliveryResult]):
 
 def is_at_hand(messages: object) -> bool:
     """True for a list and the like: the next message is there, and need not be waited for."""
-    return isinstance(messages, Sized)
+    return isinstance(messages, Sized) and isinstance(messages, Iterable)

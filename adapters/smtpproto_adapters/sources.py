@@ -6,14 +6,14 @@ never empty and never larger than `CHUNK`.  Nothing is read before it is asked f
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 import stat
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from types import CoroutineType
 from typing import Any, Final, Protocol, TypeAlias, cast
 
-from smtpproto import LocalProtocolError
+from smtpproto import LocalProtocolError, flows
 from smtpproto.flows import Octets
 
 CHUNK: Final = 131072
@@ -153,6 +153,11 @@ class AsyncSource(_Source):
         return piece
 
 
+def content_of(content: Content) -> flows.Content:
+    """As a flow needs it: what is in memory, as it is, or a `source`."""
+    return flows.Whole(content) if type(content) is bytes else source(content)
+
+
 def source(content: Content) -> Source | AsyncSource:
     """The pieces of a content: bytes or the like, a file open for reading octets, or an iterable of bytes.
 
@@ -185,7 +190,7 @@ def _of_file(file: Any) -> Source | AsyncSource:
     if getattr(inner, "closed", False) is True:
         raise LocalProtocolError("the file is closed: open it again")
     read: Callable[[int], Any] = file.read
-    if inspect.iscoroutinefunction(read) or (hasattr(file, "__aiter__") and not hasattr(file, "__iter__")):
+    if _must_be_awaited(read) or (hasattr(file, "__aiter__") and not hasattr(file, "__iter__")):
 
         async def pull_async() -> object:
             data = await read(CHUNK)
@@ -204,13 +209,19 @@ def _of_file(file: Any) -> Source | AsyncSource:
     return Source(pull, _remaining(inner))
 
 
+def _must_be_awaited(function: Callable[..., object]) -> bool:
+    import inspect  # which takes longer to import than all of a client, and only files need
+
+    return inspect.iscoroutinefunction(function)
+
+
 def _remaining(file: Any) -> int | None:
     """Octets from the position of a file in memory or a regular file to its end."""
     if isinstance(file, io.BytesIO):
         return max(0, file.getbuffer().nbytes - file.tell())
     raw = getattr(file, "raw", file)  # below the buffer of what open() gives
     # What else has a descriptor, such as a GzipFile, may make other octets of what it reads there.
-    if not isinstance(raw, io.FileIO) or inspect.iscoroutinefunction(file.tell):
+    if not isinstance(raw, io.FileIO) or _must_be_awaited(file.tell):
         return None
     found = os.fstat(raw.fileno())
     # Files of the kernel say that they are regular ones without content.
@@ -244,9 +255,10 @@ def _view(chunk: object) -> memoryview:
     try:
         view = memoryview(cast("bytes", chunk))
     except TypeError:
-        if inspect.iscoroutine(chunk):
+        kind = type(chunk).__name__
+        if isinstance(chunk, CoroutineType):
             chunk.close()
-        raise LocalProtocolError(f"a chunk of the content is a {type(chunk).__name__}: it must be bytes") from None
+        raise LocalProtocolError(f"a chunk of the content is a {kind}: it must be bytes") from None
     return view.cast("B") if view.nbytes and view.c_contiguous else memoryview(view.tobytes())
 
 

@@ -11,12 +11,14 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import closing, suppress
-from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 from smtpproto import AddressLiteral, Event, LocalProtocolError, Reply, SmtpError
 from smtpproto.flows import Ask, Close, Dial, Effect, Flow, Next, Octets, Receive, Send, Source, next_item, real_item
 from smtpproto.sasl import Question, ServerAnswer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 Subject: TypeAlias = Event | Question
@@ -307,6 +309,8 @@ class Listener:
         """Listen no more; the unix socket is removed."""
         self.socket.close()
         if self.path is not None:
+            from pathlib import Path
+
             Path(self.path).unlink(missing_ok=True)
 
 
@@ -320,6 +324,8 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _bound_to_path(path: str) -> socket.socket:
+    from pathlib import Path  # a client can do without it
+
     _remove_left_over(Path(path))
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

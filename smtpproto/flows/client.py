@@ -151,14 +151,14 @@ def arrived(connection: ClientConnection) -> Flow[Event | Pause]:
 
 
 def next_answer(connection: ClientConnection) -> Flow[Event]:
-    """The next event, with as much input as it takes."""
+    """The next event, where what came before was taken: with as much input as it takes."""
     continued = False
     while True:
+        connection.receive_data((yield Receive(connection.deadline, continued=continued)))
         event = connection.next_event()
+        # Else it is NEED_DATA: PAUSED is for TLS, and STARTTLS is a conversation.
         if not isinstance(event, Pause):
             return event
-        # It is NEED_DATA: PAUSED is for TLS, and STARTTLS is a conversation.
-        connection.receive_data((yield Receive(connection.deadline, continued=continued)))
         continued = True
 
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 from smtpproto.client import ClientConnection
 from smtpproto.commands import Bdat, Command, Data, EndOfData, Rset
@@ -41,7 +41,7 @@ from smtpproto.replies import Reply
 from smtpproto.states import SERVICE_CLOSING, TRANSACTION_STATES, State
 
 from .client import arrived, check_free, next_answer
-from .effects import Close, Effect, Flow, Next, Octets, Receive, Send, Source, Watcher, ending, ignore
+from .effects import Close, Effect, Flow, Next, Octets, Receive, Send, Source, Watcher, ending, ignore, next_item
 from .outgoing import CHUNK, DATA, END, MAIL, PIECE, RSET, Content, Outgoing
 
 _T = TypeVar("_T")
@@ -51,11 +51,14 @@ Progress: TypeAlias = Callable[[int, int | None], object]
 """Called with the octets of the program's content that were sent so far, and how many there are, if that is known."""
 
 _GATHERED: Final = 65_536
-"""Octets that are gathered at most before they are written."""
+"""Octets of content that are gathered at most before they are written."""
 _GROUP: Final = 200
 """Commands that wait for their answers at a time; it is gone down to half of it before more are sent."""
 _AHEAD: Final = 8
 """Messages under way at a time, where they are sent in chunks: so many fates a broken connection leaves unknown."""
+_DATA: Final = Data()
+_END_OF_DATA: Final = EndOfData()
+_RSET: Final = Rset()
 _LAST_WORDS: Final = 2.0
 """Seconds that a server gets for what it said before it closed the connection under what was being written."""
 
@@ -75,7 +78,14 @@ def deliver(
     where the message cannot be sent over this connection: then nothing of it was.  What reading the content raises
     comes out, too.
     """
-    messages = Deliveries(connection, iter([(envelope, content)]), watch, chunking=chunking, on_progress=on_progress)
+    messages = Deliveries(
+        connection,
+        iter([(envelope, content)]),
+        watch,
+        at_hand=True,
+        chunking=chunking,
+        on_progress=on_progress,
+    )
     result = yield from messages.next_result()
     assert result is not None
     yield from messages.next_result()  # the end of the conversation
@@ -88,9 +98,10 @@ class Deliveries:
     """Many messages over one connection, overlapped; the results come in the order of the messages.
 
     ``messages``: an iterator, or asynchronous iterator, of pairs of an envelope and its content; ``open_content`` makes
-    `Content` of the latter.  ``at_hand``: the next one is there without a wait, and may be asked for while something
-    waits to be written.  Every message gets a result, also those behind the one where the connection broke: they are
-    *not sent*.  What the iterator itself raises comes out of `next_result`, behind the results of what came before.
+    `Content` of the latter.  ``at_hand``: an ordinary iterator, whose next one is there without a wait: it is taken
+    while something waits to be written, and by no effect.  Every message gets a result, also those behind the one where
+    the connection broke: they are *not sent*.  What the iterator itself raises comes out of `next_result`, behind the
+    results of what came before.
     """
 
     def __init__(
@@ -113,6 +124,7 @@ class Deliveries:
         self._on_progress = on_progress
         self._out: list[Octets] = []
         self._gathered = 0
+        self._lmtp = connection.lmtp
         self._expected: deque[tuple[Outgoing | None, int]] = deque()  # what each outstanding command belongs to
         self._under_way: deque[Outgoing] = deque()
         self._results: deque[DeliveryResult] = deque()
@@ -160,7 +172,8 @@ class Deliveries:
             while (outgoing := (yield from self._next_outgoing())) is not None:
                 yield from self._send_message(outgoing)
             yield from self._until(self._all_answered)
-            yield from self._leave_transaction()
+            if self._latest is not None:
+                yield from self._leave_transaction(self._latest)
             yield from self._until(self._all_answered)
         except _Over as over:
             yield from self._give_up(over.error, over.reply)
@@ -174,15 +187,17 @@ class Deliveries:
         while True:
             if not self._at_hand:
                 yield from self._show_what_is_known()
+            elif len(self._results) >= _AHEAD:
+                yield None
             try:
-                item = yield Next(self._messages)
+                item = next_item(self._messages) if self._at_hand else (yield Next(self._messages))
                 if item is None:
                     return None
                 envelope, content = _pair(item)
             except Exception as error:
                 self._failure = error
                 return None
-            outgoing = Outgoing(envelope, lmtp=self._connection.lmtp)
+            outgoing = Outgoing(envelope, lmtp=self._lmtp)
             self._under_way.append(outgoing)
             try:
                 outgoing.prepare(
@@ -191,7 +206,7 @@ class Deliveries:
                 return outgoing
             except Exception as error:
                 outgoing.error = error
-                yield from self._sent(outgoing)
+                self._sent(outgoing)
 
     def _show_what_is_known(self) -> _Work[None]:
         """Before the program is asked for what may take long: write what is ready, give the results that there are."""
@@ -211,14 +226,14 @@ class Deliveries:
             if self._results:
                 yield None
             try:
-                item = yield Next(self._messages)
+                item = next_item(self._messages) if self._at_hand else (yield Next(self._messages))
                 if item is None:
                     return
                 envelope, _ = _pair(item)
             except Exception as failure:
                 self._failure = failure
                 return
-            self._results.append(Outgoing(envelope, lmtp=self._connection.lmtp).result(error, reply))
+            self._results.append(Outgoing(envelope, lmtp=self._lmtp).result(error, reply))
 
     def _last_words(self, error: TransportError) -> _Work[tuple[Exception, Reply | None]]:
         """What the server had said before it closed the connection under what was being written."""
@@ -227,12 +242,9 @@ class Deliveries:
         continued = False
         try:
             while True:
-                event = self._connection.next_event()
-                if isinstance(event, Pause):
-                    self._connection.receive_data((yield Receive(_LAST_WORDS, continued=continued)))
-                    continued = True
-                else:
-                    self._take(event)
+                self._connection.receive_data((yield Receive(_LAST_WORDS, continued=continued)))
+                self._take_all(self._connection.next_event())
+                continued = True
         except _Over as over:
             return over.error, over.reply
         except (TransportError, RemoteProtocolError):
@@ -244,7 +256,8 @@ class Deliveries:
         try:
             if not self._expected:
                 yield from self._look()
-            yield from self._leave_transaction()
+            if self._latest is not None:
+                yield from self._leave_transaction(self._latest)
             yield from self._send_envelope(outgoing)
             yield from self._send_content(outgoing)
         except _ContentFailed as failed:
@@ -256,7 +269,7 @@ class Deliveries:
             raise _Over(outgoing.error, None)
         if outgoing.begun and self._connection.predicted in TRANSACTION_STATES:
             yield from self._reset()
-        yield from self._sent(outgoing)
+        self._sent(outgoing)
 
     def _send_envelope(self, outgoing: Outgoing) -> _Work[None]:
         if outgoing.chunked:
@@ -269,11 +282,9 @@ class Deliveries:
     def _send_content(self, outgoing: Outgoing) -> _Work[None]:
         if outgoing.chunked:
             yield from self._send_chunks(outgoing)
-        elif (yield from self._command(outgoing, DATA, Data())):
-            yield from self._until(lambda: outgoing.is_decided)
+        elif (yield from self._command(outgoing, DATA, _DATA)):
+            yield from self._until(outgoing.is_decided)
             if outgoing.go_ahead:
-                # In one breath with its 354 it may have said that it leaves.
-                self._take_all(self._connection.next_event())
                 yield from self._send_data(outgoing)
 
     def _send_data(self, outgoing: Outgoing) -> _Work[None]:
@@ -282,12 +293,13 @@ class Deliveries:
             piece = yield from self._pull(outgoing)
             yield from self._put(self._connection.send_content(piece))
             yield from self._report(outgoing)
-        yield from self._put(self._command_now(outgoing, END, EndOfData()), ends=outgoing)
+        self._gather_command(outgoing, END, _END_OF_DATA)
+        outgoing.end_gathered = True
 
     def _send_chunks(self, outgoing: Outgoing) -> _Work[None]:
         """RFC 3030 section 2."""
         if not outgoing.is_small:
-            yield from self._until(lambda: outgoing.is_answered)
+            yield from self._until(outgoing.is_answered)
         normaliser = Normaliser(self._connection.line_ends) if outgoing.is_text else None
         last = False
         # Content that is read is gone, so none is for a message that was refused already.
@@ -319,6 +331,8 @@ class Deliveries:
         """The next piece of the content; at its end ``b""``."""
         if outgoing.whole is not None:
             return outgoing.next_piece(outgoing.whole)
+        if self._results:
+            yield None
         try:
             piece = yield Next(outgoing.content.chunks)
         except Exception as error:
@@ -334,20 +348,18 @@ class Deliveries:
         if outgoing.taken - outgoing.seen >= PIECE:
             outgoing.seen = outgoing.taken
             yield from self._flush()
+            if self._results:
+                yield None
             yield from self._look()
 
-    def _sent(self, outgoing: Outgoing) -> _Work[None]:
+    def _sent(self, outgoing: Outgoing) -> None:
         """All of it that will be sent was."""
         outgoing.complete = True
         self._settle()
-        if self._results:
-            yield None
 
-    def _leave_transaction(self) -> _Work[None]:
-        """Where the last chunk may have left one open."""
-        latest, self._latest = self._latest, None
-        if latest is None:
-            return
+    def _leave_transaction(self, latest: Outgoing) -> _Work[None]:
+        """Where its last chunk may have left one open."""
+        self._latest = None
         if "PIPELINING" not in self._connection.extensions:
             yield from self._until(self._all_answered)
         if not latest.is_over:
@@ -355,7 +367,7 @@ class Deliveries:
 
     def _reset(self) -> _Work[None]:
         self._latest = None
-        yield from self._command(None, RSET, Rset())
+        yield from self._command(None, RSET, _RSET)
 
     # What goes out -------------------------------------------------------------------------------------------------
 
@@ -365,30 +377,29 @@ class Deliveries:
             yield from self._until(lambda: len(self._expected) <= _GROUP // 2)
         while outgoing is None or not outgoing.is_refused:
             try:
-                data = self._command_now(outgoing, role, command)
+                self._gather_command(outgoing, role, command)
+                return True
             except LocalProtocolError:
                 if not self._expected:
                     raise
                 yield from self._receive()
-            else:
-                yield from self._put(data)
-                return True
         return False
 
-    def _command_now(self, outgoing: Outgoing | None, role: int, command: Command) -> bytes:
+    def _gather_command(self, outgoing: Outgoing | None, role: int, command: Command) -> None:
         data = self._connection.send(command)
+        self._out.append(data)
+        self._gathered += len(data)
         self._expected.append((outgoing, role))
         if outgoing is not None:
             outgoing.unanswered += 1
-        return data
 
     def _put(self, data: Octets, *, ends: Outgoing | None = None) -> _Work[None]:
-        """Gather it; ``ends``: the message whose last octet it has."""
+        """Gather content; ``ends``: the message whose last octet it has."""
         if self._gathered + len(data) > _GATHERED:
             yield from self._flush()
         if data:
             self._out.append(data)
-        self._gathered += len(data)
+            self._gathered += len(data)
         if ends is not None:
             ends.end_gathered = True
         if self._gathered > _GATHERED:
@@ -410,11 +421,6 @@ class Deliveries:
         """Take what has come already, without waiting for more."""
         self._take_all((yield from arrived(self._connection)))
 
-    def _take_all(self, event: Event | Pause) -> None:
-        while not isinstance(event, Pause):
-            self._take(event)
-            event = self._connection.next_event()
-
     def _until(self, condition: Callable[[], bool]) -> _Work[None]:
         while not condition():
             yield from self._receive()
@@ -423,30 +429,34 @@ class Deliveries:
         return not self._expected
 
     def _receive(self) -> _Work[None]:
-        event: Event | Pause = self._connection.next_event()
-        if isinstance(event, Pause):
-            yield from self._flush()
-            event = yield from next_answer(self._connection)
-        self._take(event)
+        """Wait for what the server says next; what is known, and what can be written, goes out before."""
+        yield from self._flush()
         if self._results:
             yield None
+        self._take_all((yield from next_answer(self._connection)))
 
-    def _take(self, event: Event) -> None:
-        self._watch(event)
-        if isinstance(event, ConnectionClosed):
-            raise _Over(_closed(event), None)
-        assert isinstance(event, ReplyReceived)
+    def _take_all(self, event: Event | Pause) -> None:
+        """All that has come: behind a 354 the server may have said that it leaves."""
+        while not isinstance(event, Pause):
+            self._watch(event)
+            if not isinstance(event, ReplyReceived):
+                raise _Over(_closed(event), None)
+            if isinstance(event, ServiceClosing):
+                self._take_leave(event)
+            self._note(event.reply)
+            self._settle()
+            event = self._connection.next_event()
+
+    def _take_leave(self, event: ServiceClosing) -> NoReturn:
         reply = event.reply
         if not isinstance(event.command, Unsolicited):
             self._note(reply)
-        if isinstance(event, ServiceClosing):
-            text = f"the server is closing the connection: {reply}"
-            raise _Over(TransportError(text, ErrorCode.CLOSED_BY_PEER), reply)
-        self._settle()
+        text = f"the server is closing the connection: {reply}"
+        raise _Over(TransportError(text, ErrorCode.CLOSED_BY_PEER), reply)
 
     def _note(self, reply: Reply) -> None:
         outgoing, role = self._expected[0]
-        is_last = self._connection.waiting < len(self._expected)  # LMTP answers the end of the content many times
+        is_last = not self._lmtp or self._connection.waiting < len(self._expected)  # LMTP answers content many times
         if is_last:
             self._expected.popleft()
         if outgoing is not None:
@@ -477,7 +487,8 @@ class _ContentFailed(Exception):
         self.error = error
 
 
-def _closed(event: ConnectionClosed) -> TransportError:
+def _closed(event: Event) -> TransportError:
+    assert isinstance(event, ConnectionClosed)
     said = f"; it last said {event.last_reply}" if event.last_reply is not None else ""
     return TransportError(f"the server closed the connection{said}", ErrorCode.CLOSED_BY_PEER)
 

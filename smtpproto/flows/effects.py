@@ -24,7 +24,7 @@ is given up must be closed (``flow.close()``), and its connection aborted.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar
 
 from smtpproto.errors import LocalProtocolError, SmtpError, TransportError
 from smtpproto.events import Event
@@ -48,7 +48,10 @@ class Effect(Value):
     """Seconds that it may take; None for ever."""
 
     def __init__(self, timeout: float | None = None) -> None:
-        set_field(self, "timeout", timeout)
+        _set_timeout(self, timeout)
+
+
+_set_timeout = slot_setter(Effect, "timeout")
 
 
 class Dial(Effect):
@@ -75,11 +78,14 @@ class Send(Effect):
     data: Octets
 
     def __init__(self, data: Octets, timeout: float | None = None) -> None:
-        super().__init__(timeout)
-        set_field(self, "data", data)
+        _set_timeout(self, timeout)
+        _set_data(self, data)
 
     def __repr__(self) -> str:
         return f"Send(<{len(self.data)} octets>)"
+
+
+_set_data = slot_setter(Send, "data")
 
 
 class Receive(Effect):
@@ -92,8 +98,11 @@ class Receive(Effect):
     and then gains no time by it.)"""
 
     def __init__(self, timeout: float | None = None, *, continued: bool = False) -> None:
-        super().__init__(timeout)
-        set_field(self, "continued", continued)
+        _set_timeout(self, timeout)
+        _set_continued(self, continued)
+
+
+_set_continued = slot_setter(Receive, "continued")
 
 
 class StartTls(Effect):
@@ -176,12 +185,13 @@ def next_item(source: Source) -> Any:
 
     Raises what the iterator raises, and `LocalProtocolError` for an asynchronous one, and for an item that is None.
     """
-    if not hasattr(source, "__next__"):
+    given: Any = source
+    if not hasattr(given, "__next__"):
         raise LocalProtocolError(
             f"{type(source).__name__} gives no items without being waited for, which nothing here can do: give an "
             "ordinary iterator, or use the client of asyncio or trio"
         )
-    item = next(cast("Iterator[Any]", source), _END)
+    item = next(given, _END)
     return None if item is _END else real_item(item)
 
 

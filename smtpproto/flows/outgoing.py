@@ -21,6 +21,9 @@ PIECE: Final = 1_048_576
 _SMALL: Final = 32_768
 """Octets of content that may be sent before it is known whether any recipient is accepted."""
 
+_DATA: Final = Data()
+_BDAT: Final = Bdat(0)
+
 # What a command is to its message: the number of a recipient, or one of these.
 MAIL: Final = -1
 DATA: Final = -2
@@ -65,9 +68,38 @@ class Whole:
 class Outgoing:
     """One message on its way."""
 
+    __slots__ = (
+        "_accepted",
+        "_answered_as",
+        "_eight_bit",
+        "_final",
+        "_lmtp",
+        "_mail",
+        "_named",
+        "_recipients",
+        "_refusal",
+        "begun",
+        "chunked",
+        "complete",
+        "content",
+        "end_gathered",
+        "end_written",
+        "envelope",
+        "error",
+        "exhausted",
+        "go_ahead",
+        "is_refused",
+        "reported",
+        "seen",
+        "taken",
+        "unanswered",
+        "whole",
+    )
+
+    content: Content
+
     def __init__(self, envelope: Envelope, *, lmtp: bool = False) -> None:
         self.envelope = envelope
-        self.content: Content = Whole(b"")
         self.whole: bytes | None = None
         """All of its content, where that is in memory."""
         self.chunked = False
@@ -92,8 +124,12 @@ class Outgoing:
         self.reported = 0
         self.seen = 0
         """and behind so many it was looked whether the server has said anything."""
+        self.go_ahead = False
+        """354 was given."""
+        self.is_refused = False
+        """Nothing of it that is sent from now on could be accepted."""
+        self._eight_bit = False
         self._mail: Reply | None = None
-        self._go_ahead: Reply | None = None
         self._recipients: dict[int, Reply] = {}
         self._accepted: list[int] = []
         self._refusal: Reply | None = None
@@ -120,13 +156,14 @@ class Outgoing:
         Raises `LocalProtocolError` where it cannot be sent over this connection.
         """
         self.content, self.whole = content, content.whole
+        self._eight_bit = self.whole is not None and not self.whole.isascii()
         offered = connection.extensions
         mail = self.envelope.mail
         size = self._size_as_sent(connection.line_ends) if "SIZE" in offered else None
         added: dict[str, Any] = {}
         if mail.size is None and size is not None:
             added["size"] = size
-        if mail.body is None and self._may_be_eight_bit and "8BITMIME" in offered:
+        if mail.body is None and (self._eight_bit or self.whole is None) and "8BITMIME" in offered:
             added["body"] = "8BITMIME"
         if added:
             self.envelope = self.envelope.with_mail(**added)
@@ -136,10 +173,6 @@ class Outgoing:
         self._check_content(size, connection)
         self._check_offer(connection)
 
-    @property
-    def _may_be_eight_bit(self) -> bool:
-        return self.whole is None or not self.whole.isascii()
-
     def _size_as_sent(self, line_ends: LineEnds) -> int | None:
         """What SIZE counts: the content as it will be sent, but for the dots.  RFC 1870 section 5."""
         if self.whole is None or not self.is_text:
@@ -148,7 +181,7 @@ class Outgoing:
 
     def _check_content(self, size: int | None, connection: ClientConnection) -> None:
         whole, offered = self.whole, connection.extensions
-        if whole is not None and not whole.isascii() and self.envelope.mail.body not in EIGHT_BIT:
+        if self._eight_bit and self.envelope.mail.body not in EIGHT_BIT:
             raise LocalProtocolError(
                 "the content has octets above 127, and 8BITMIME is not "
                 + ("asked for: give body='8BITMIME'" if "8BITMIME" in offered else "offered: encode it")
@@ -165,7 +198,10 @@ class Outgoing:
     def _check_offer(self, connection: ClientConnection) -> None:
         """Nothing is begun that cannot be ended: every command is judged before the first is sent."""
         prospect = _Prospect(connection)
-        for command in (self.envelope.mail, *self.envelope.recipients, Bdat(0) if self.chunked else Data()):
+        recipients = self.envelope.recipients
+        if not prospect.extensions.limits:  # which count each; else a plain one stands under no condition
+            recipients = tuple([rcpt for rcpt in recipients if not (rcpt.is_plain and rcpt.is_ascii)])
+        for command in (self.envelope.mail, *recipients, _BDAT if self.chunked else _DATA):
             found = objection(command, prospect)
             if found is not None:
                 raise LocalProtocolError(found.text)
@@ -206,24 +242,26 @@ class Outgoing:
             self._recipients[role] = reply
             if reply.is_positive:
                 self._accepted.append(role)
-        elif role == MAIL:
-            self._mail = reply
+            else:
+                self.is_refused = self.is_refused or (not self._accepted and self.is_answered())
         elif role == END:
             self._final.append(reply)
         elif role == DATA and reply.is_intermediate:
-            self._go_ahead = reply
-        elif role in (DATA, CHUNK) and not reply.is_positive and self._refusal is None:
+            self.go_ahead = True
+        elif role == MAIL:
+            self._mail = reply
+            self.is_refused = not reply.is_positive
+        elif not reply.is_positive and self._refusal is None:
             self._refusal = reply
+            self.is_refused = True
 
-    @property
-    def go_ahead(self) -> bool:
-        """354 was given."""
-        return self._go_ahead is not None
-
-    @property
     def is_decided(self) -> bool:
         """DATA was answered."""
-        return self._go_ahead is not None or self._refusal is not None
+        return self.go_ahead or self._refusal is not None
+
+    def is_answered(self) -> bool:
+        """It is known whom the content would be for."""
+        return self.is_refused or len(self._recipients) == self._named
 
     @property
     def is_over(self) -> bool:
@@ -242,22 +280,6 @@ class Outgoing:
     def has_recipients(self) -> bool:
         """One at least was accepted so far."""
         return bool(self._accepted)
-
-    @property
-    def _all_recipients_are_answered(self) -> bool:
-        return len(self._recipients) == self._named
-
-    @property
-    def is_answered(self) -> bool:
-        """It is known whom the content would be for."""
-        return self.is_refused or self._all_recipients_are_answered
-
-    @property
-    def is_refused(self) -> bool:
-        """Nothing of it that is sent from now on could be accepted."""
-        if self._refusal is not None or (self._mail is not None and not self._mail.is_positive):
-            return True
-        return not self._accepted and self._all_recipients_are_answered
 
     @property
     def is_settled(self) -> bool:

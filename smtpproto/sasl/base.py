@@ -28,12 +28,11 @@ it returns instead of it (see `smtpproto.sasl.choice.Bindable`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 from smtpproto.errors import LocalProtocolError, SmtpError
-from smtpproto.grammar import base64
+from smtpproto.grammar import Pattern, base64
 from smtpproto.values import Value, set_field
 
 from .questions import Question, Verify
@@ -46,8 +45,8 @@ _T = TypeVar("_T")
 ERROR_LENGTH: Final = 1024
 """Characters that are kept of what a server says about its refusal; Google says some 70."""
 
-_NOT_IN_TEXT = re.compile("[\0\ud800-\udfff]")
-_TOKEN = re.compile(r"[\x21-\x7e]+")
+_NOT_IN_TEXT: Final = Pattern("[\0\ud800-\udfff]")
+_TOKEN: Final = Pattern(r"[\x21-\x7e]+")
 
 
 class SaslError(SmtpError):

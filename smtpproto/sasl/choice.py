@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from smtpproto.errors import ErrorCode, LocalProtocolError
+from smtpproto.grammar import Pattern
 from smtpproto.values import Value, set_field
 
 from .base import ClientMechanism, Credentials, ServerMechanism
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-MECHANISM_NAME = re.compile(r"[A-Z0-9_-]{1,20}")
+MECHANISM_NAME: Final = Pattern(r"[A-Z0-9_-]{1,20}")
 """RFC 4422 section 3.1: ``sasl-mech = 1*20mech-char``, ``mech-char = UPPER-ALPHA / DIGIT / HYPHEN / UNDERSCORE``."""
 
-_BINDING_NAME = re.compile(r"[A-Za-z0-9.-]+")
+_BINDING_NAME: Final = Pattern(r"[A-Za-z0-9.-]+")
 """RFC 5802 section 7: ``cb-name = 1*(ALPHA / DIGIT / "." / "-")``."""
 
 NO_BINDINGS: Final[Mapping[str, bytes]] = MappingProxyType({})

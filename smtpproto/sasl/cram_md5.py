@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from smtpproto.errors import LocalProtocolError
+from smtpproto.grammar import Pattern
 from smtpproto.values import Value, set_field
 
 from .base import (
@@ -28,7 +29,7 @@ from .base import (
 from .questions import FindPassword
 
 _DIGEST: Final = re.compile(rb"[0-9a-f]{32}")
-_HOST: Final = re.compile(r"[\x21-\x3b\x3d\x3f\x41-\x7e]+")
+_HOST: Final = Pattern(r"[\x21-\x3b\x3d\x3f\x41-\x7e]+")
 
 
 class CramMd5Client(Value):

@@ -5,11 +5,10 @@ RFC 5802 sections 2.2, 3 and 9.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from smtpproto.errors import LocalProtocolError
-from smtpproto.grammar import base64, strict_base64
+from smtpproto.grammar import Pattern, base64, strict_base64
 from smtpproto.values import Value, set_field
 
 from .base import checked_text
@@ -29,7 +28,7 @@ DEFAULT_ITERATIONS: Final = 15_000
 SALT_LENGTH: Final = 16
 """Octets."""
 
-_STORED: Final = re.compile(r"SCRAM-([A-Z0-9-]+)\$([0-9]{1,10}):([^:$]+)\$([^:$]+):([^:$]+)")
+_STORED: Final = Pattern(r"SCRAM-([A-Z0-9-]+)\$([0-9]{1,10}):([^:$]+)\$([^:$]+):([^:$]+)")
 
 
 class ScramCredential(Value):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from smtpproto.grammar import Pattern
 from smtpproto.values import Value, set_field
 
 from .base import MechanismError, decoded_text
 
 # gs2-header = gs2-cbind-flag "," [ authzid ] ","
-_HEADER: Final = re.compile(r"(?:p=([A-Za-z0-9.-]+)|([ny])),(?:a=([^,]+))?,")
-_NAME: Final = re.compile(r"(?:[^=,]|=2C|=3D)+")
+_HEADER: Final = Pattern(r"(?:p=([A-Za-z0-9.-]+)|([ny])),(?:a=([^,]+))?,")
+_NAME: Final = Pattern(r"(?:[^=,]|=2C|=3D)+")
 
 
 class Gs2Header(Value):

@@ -6,10 +6,10 @@ a JSON document, and refuses only after a response that says nothing (RFC 7628 s
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from smtpproto.errors import LocalProtocolError
+from smtpproto.grammar import Pattern
 
 from .base import (
     AuthenticationRefused,
@@ -35,10 +35,10 @@ _SEPARATOR: Final = "\x01"
 _DUMMY: Final = b"\x01"
 
 # client-resp = (gs2-header kvsep *kvpair kvsep) / kvsep ; kvpair = key "=" value kvsep
-_PAIRS: Final = re.compile(r"\x01(?:[A-Za-z]+=[\x20-\x7e\t\r\n]*\x01)*\x01")
-_BEARER: Final = re.compile(r"(?i:bearer) +([\x21-\x7e]+)")
-_IN_JSON: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")
-_HOST: Final = re.compile(r"[\x21-\x7e]+")
+_PAIRS: Final = Pattern(r"\x01(?:[A-Za-z]+=[\x20-\x7e\t\r\n]*\x01)*\x01")
+_BEARER: Final = Pattern(r"(?i:bearer) +([\x21-\x7e]+)")
+_IN_JSON: Final = Pattern(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")
+_HOST: Final = Pattern(r"[\x21-\x7e]+")
 
 
 class OAuthBearerClient:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator
 from typing import Final
 
 from smtpproto.errors import LocalProtocolError
-from smtpproto.grammar import base64, strict_base64
+from smtpproto.grammar import Pattern, base64, strict_base64
 
 from .base import AuthenticationRefused, MechanismError, ServerAnswer, ServerStep, ask_client
 from .credential import MIN_ITERATIONS, MOST_ITERATIONS, checked_hash
 from .prep import Prohibited, saslprep
 
 PLUS: Final = "-PLUS"
-_ITERATIONS: Final = re.compile(r"[1-9][0-9]*")
+_ITERATIONS: Final = Pattern(r"[1-9][0-9]*")
 _DIGITS: Final = len(str(MOST_ITERATIONS))
-_NAME: Final = re.compile(r"SCRAM-(.+?)(-PLUS)?")
-_ATTRIBUTE: Final = re.compile(r"([A-Za-z])=(.+)", re.DOTALL)
+_NAME: Final = Pattern(r"SCRAM-(.+?)(-PLUS)?")
+_ATTRIBUTE: Final = Pattern(r"(?s)([A-Za-z])=(.+)")
 _DEFINED: Final = frozenset("anmrcsipve")
 """The attributes of RFC 5802 section 5.1; others are extensions."""
-NONCE: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
+NONCE: Final = Pattern(r"[\x21-\x2b\x2d-\x7e]+")
 
 _REASONS: Final = {
     "server-does-support-channel-binding": "-PLUS is offered here, but the client has not seen it: who is in between?",

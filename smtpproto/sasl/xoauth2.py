@@ -6,10 +6,10 @@ https://developers.google.com/workspace/gmail/imap/xoauth2-protocol
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from smtpproto.errors import LocalProtocolError
+from smtpproto.grammar import Pattern
 
 from .base import (
     ClientExchange,
@@ -28,7 +28,7 @@ from .questions import VerifyToken
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MESSAGE: Final = re.compile(r"user=([^\x01]+)\x01auth=(?i:bearer) +([\x21-\x7e]+)\x01\x01")
+_MESSAGE: Final = Pattern(r"user=([^\x01]+)\x01auth=(?i:bearer) +([\x21-\x7e]+)\x01\x01")
 
 
 class XOAuth2Client:
