@@ -142,7 +142,6 @@ class Ask(Effect):
         _set_subject(self, subject)
 
 
-_set_timeout = slot_setter(Effect, "timeout")
 _set_subject = slot_setter(Ask, "subject")
 
 
