@@ -1,4 +1,4 @@
-"""`python -m tests.bench [--json FILE] [--only ID ...] [--rounds N] [--quick]`: the table, also for programs."""
+"""`python -m tests.bench [--json FILE | --record] [--only ID ...] [--rounds N] [--quick]`: the table."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
-from . import importing, instructions, memory, network, scale
+from . import importing, instructions, memory, network, recorded, scale
 from .harness import ROUNDS, measure_here, measure_with, runs_for
 from .rows import CURVES, ROWS
 from .verdict import verdict
-from .worker import ROOT, Worker
+from .worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .rows import Curve
     from .verdict import Verdict
 
-REGISTRY: Final = ROOT / ".venv" / "registry" / "bin" / "python"
+REGISTRY: Final = Path(sys.prefix) / "registry" / "bin" / "python"
+"""Where `make bench` puts it."""
 CURVE_ROUNDS: Final = 5
 NETWORK_ROUNDS: Final = 7
 QUICK_CONNECTIONS: Final = 1000
@@ -219,7 +220,7 @@ class Bench:
         if self.failed:
             print(f"These have failed: {', '.join(self.failed)}")
 
-    def results(self) -> dict[str, object]:
+    def results(self) -> recorded.Results:
         return {"machine": machine(), "rows": self.rows, "scaling": self.scaling, "scale": self.scale}
 
 
@@ -249,6 +250,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog=f"An ID is that of a row or of a curve, or one of {', '.join(GROUPS)}.",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found there, too")
+    parser.add_argument(
+        "--record", action="store_true", help="put what was found into the documentation and the README"
+    )
     parser.add_argument("--only", nargs="+", default=[], metavar="ID", help="measure nothing else")
     parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"instead of {ROUNDS}")
     parser.add_argument("--quick", action="store_true", help="a little of everything, to see that it works")
@@ -257,12 +261,14 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         default=REGISTRY,
         metavar="PYTHON",
-        help=f"that of an environment with the registry's smtpproto, instead of {REGISTRY.relative_to(ROOT)}",
+        help=f"that of an environment with the registry's smtpproto, instead of {REGISTRY}",
     )
     chosen = parser.parse_args(arguments)
     unknown = set[str](chosen.only) - known_ids()
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}: there are {', '.join(sorted(known_ids()))}")
+    if chosen.record and (chosen.only or chosen.quick):
+        parser.error("--record wants the whole of it, so neither --only nor --quick")
     return chosen
 
 
@@ -280,6 +286,9 @@ def main(given: Sequence[str] | None = None) -> int:
         bench.run()
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(bench.results(), indent=2) + "\n")
+    if arguments.record and not bench.failed:
+        recorded.record(bench.results())
+        recorded.write_readme()
     return 1 if bench.failed else 0
 
 

@@ -120,7 +120,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Row(
         "server-flow",
-        "the same by the whole server, with its policy and its replies",
+        "a server's session by the whole server, with its policy and its replies",
         "session",
         1,
         {OURS: "ours:server_flow", AIOSMTPD: "aiosmtpd:server_session"},
