@@ -384,8 +384,15 @@ def test_lines_of_one_reply_with_two_codes() -> None:
 
 
 @pytest.mark.rfc("5321", "3.8")
-def test_a_server_may_leave_unasked() -> None:
-    assert fault_of(HELLO + "S: 421 timed out\n") is None
+@pytest.mark.parametrize("code", [421, 451, 554])
+def test_a_server_may_leave_unasked(code: int) -> None:
+    """Some say another 4yz or 5yz when they lose patience."""
+    assert fault_of(f"{HELLO}S: {code} timed out\n") is None
+
+
+def test_the_earliest_counts_also_where_it_is_found_out_later() -> None:
+    found = fault_of(HELLO + "C: XYZZY\nC: QUIT\nS: 500 what\nS: 221 bye\n")
+    assert found == (6, "client", "RFC 5321 section 4.2.4")
 
 
 @pytest.mark.rfc("3207", "4")
@@ -446,6 +453,21 @@ def test_no_secret_is_ever_told(secret: str, form: str, reply: str) -> None:
     text = told(explained(written(MARKS[form], session)))
     for each in (secret, plain, alone):
         assert each not in text
+
+
+@given(secrets)
+def test_no_challenge_is_told(challenge: str) -> None:
+    """It may tell of a password what it takes to guess it."""
+    found = explained(f"{HELLO}C: AUTH CRAM-MD5\nS: 334 {in_base64(challenge)}\nC: {in_base64('ann 1f')}\nS: 235 ok\n")
+    assert in_base64(challenge) not in told(found)
+
+
+@given(secrets)
+def test_no_token_is_told(token: str) -> None:
+    response = in_base64(f"user=ann\x01auth=Bearer {token}\x01\x01")
+    found = explained(f"{HELLO}C: AUTH XOAUTH2 {response}\nS: 535 not {token}\n")
+    assert token not in told(found)
+    assert response not in told(found)
 
 
 @given(secrets)
@@ -548,6 +570,26 @@ def test_much_is_explained_in_linear_time() -> None:
     log += [["C", "RCPT TO:<a@b>\r\n"], ["S", "250 a\r\n"], ["C", "DATA\r\n"], ["S", "354 a\r\n"]]
     log += [["C", "x\r\n" * 1_000_000 + ".\r\n"], ["S", "250 a\r\n"]]
     assert "(content: 3,000,000 octets)" in told(explained(json.dumps({"log": log})))
+
+
+def test_chunks_of_any_size_are_counted_only_so_far() -> None:
+    session = written(
+        MARKS["letters"], [*SESSION[:4], ("S", "250 CHUNKING"), SESSION[5], SESSION[8], SESSION[6], SESSION[9]]
+    )
+    for chunks in (["BDAT 99999999999"], ["BDAT 4000000"] * 20_000):
+        found = explained(session + "".join(f"C: {chunk}\nS: 250 ok\n" for chunk in chunks))
+        assert found.fault is None
+        assert sum("more octets in chunks" in line.text for line in found.lines) == 1
+
+
+@pytest.mark.rfc("5321", "4.5.3.1")
+@pytest.mark.parametrize("who", ["S", "C"])
+def test_a_line_without_an_end_is_not_gathered_for_ever(who: str) -> None:
+    log = [["S", "220 a\r\n"], *[[who, "1" * 20]] * 90_000]
+    fault = explained(json.dumps({"log": log})).fault
+    assert fault is not None
+    assert fault.who == {"S": "server", "C": "client"}[who]
+    assert fault.where < 1000
 
 
 # The command ---------------------------------------------------------------------------------------------------------

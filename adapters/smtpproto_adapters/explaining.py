@@ -33,7 +33,6 @@ from smtpproto import (
     ConnectionClosed,
     Ehlo,
     EndOfData,
-    ErrorCode,
     Event,
     Extensions,
     Lhlo,
@@ -51,11 +50,11 @@ from smtpproto import (
 )
 from smtpproto.replies import ReplyParser
 
-from .explanation import Explanation, Fault, Line
-from .masking import Masking
-from .recorded import LARGEST, MOST, NoSession, Noted, Recording, Said, Secured, Unshown
+from .explanation import Explanation
+from .recorded import LARGEST, Noted, Recording, Said, Secured, Unshown
 from .reply_words import Meaning, meaning_of, rule_of, words_of
-from .said import read, rule_in, without_masks, without_rule
+from .said import called, class_of, read, rule_in, without_masks
+from .telling import Telling
 
 _ANY_NUMBER: Final = 1 << 40
 _LIMITS: Final = Limits(message=_ANY_NUMBER, outstanding=_ANY_NUMBER, recipients=_ANY_NUMBER, transactions=_ANY_NUMBER)
@@ -78,9 +77,7 @@ class _Explainer:
         self._judge: ClientConnection | None = _judge(recording, secure=recording.secure)
         self._guide: ServerConnection | None = _guide(recording, secure=recording.secure)
         self._judged = True
-        self._lines: list[Line] = []
-        self._fault: Fault | None = None
-        self._where = 0
+        self._told = Telling()
         # The client's side.
         self._said = b""  # the beginning of a line
         self._waiting: deque[tuple[int, bytes]] = deque()  # what the guide has not read yet, and where it stands
@@ -97,13 +94,11 @@ class _Explainer:
         self._reply_lines: list[int] = []  # where in _lines those of the reply under way stand
         self._event: Event | None = None
         self._code = 0  # of the last reply
-        # What must not be shown.
-        self._masking = Masking()
 
     def explanation(self) -> Explanation:
         self._begin()
         for entry in self._recording.entries:
-            self._where = entry.where
+            self._told.where = entry.where
             match entry:
                 case Said(_, True, octets):
                     self._client_said(octets)
@@ -112,11 +107,11 @@ class _Explainer:
                 case Unshown(_, octets):
                     self._content_not_shown(octets)
                 case Noted(_, text):
-                    self._note(self._masking.masked(text))
+                    self._told.note(self._told.masking.masked(text))
                 case Secured(_, how):
                     self._secured(f"TLS: {how}" if how else "TLS")
         self._end()
-        return Explanation(self._recording, tuple(self._lines), self._fault, self._judged)
+        return Explanation(self._recording, tuple(self._told.lines), self._told.fault, self._judged)
 
     # The beginning, and the end --------------------------------------------------------------------------------------
 
@@ -125,12 +120,12 @@ class _Explainer:
         said = next((each for each in self._recording.entries if isinstance(each, Said)), None)
         if said is None or not said.by_client or self._recording.exact:
             return
-        self._where = said.where
+        self._told.where = said.where
         if said.octets[:4].upper() in (b"EHLO", b"HELO", b"LHLO"):
-            self._note("the greeting is not in the record")
+            self._told.note("the greeting is not in the record")
             self._give(b"220 \r\n")
         else:
-            self._note("the record does not begin with the greeting: nothing can be held against it")
+            self._told.note("the record does not begin with the greeting: nothing can be held against it")
             self._judged = False
             self._judge = self._guide = None
 
@@ -145,16 +140,18 @@ class _Explainer:
     def _end(self) -> None:
         self._tell_content()
         if self._said:
-            self._note("the record ends within a line of the client's")
+            self._told.note("the record ends within a line of the client's")
         if self._replied or self._parser.in_progress:
-            self._object("server", "the record ends within a reply", "RFC 5321 section 4.2", ErrorCode.CLOSED_BY_PEER)
+            self._judge = None
+            if self._judged:
+                self._told.end_within_reply()
         if self._judge is None:
             return
-        unanswered = [_called(command) for command in self._judge.outstanding]
+        unanswered = [called(command) for command in self._judge.outstanding]
         if unanswered and self._judge.state is not State.CLOSED:
-            self._note(f"the record ends here; without an answer: {', '.join(unanswered)}")
+            self._told.note(f"the record ends here; without an answer: {', '.join(unanswered)}")
         elif self._judge.state is not State.CLOSED:
-            self._note("the record ends here, without QUIT")
+            self._told.note("the record ends here, without QUIT")
 
     # What the client says --------------------------------------------------------------------------------------------
 
@@ -171,8 +168,10 @@ class _Explainer:
             else:
                 taken = octets[at : octets.find(b"\n", at) + 1]
                 if not taken:
-                    self._said = octets[at:]
-                    return
+                    taken = octets[at:]
+                    if len(taken) <= _LIMITS.command_line:
+                        self._said = taken
+                        return
                 self._line_said(taken)
             at += len(taken)
 
@@ -186,7 +185,7 @@ class _Explainer:
         self._chunk -= len(octets)
         self._content += len(octets)
         self._send_content(octets)
-        self._waiting.append((self._where, octets))
+        self._waiting.append((self._told.where, octets))
         self._go_on()
         if not self._chunk:
             self._tell_content()
@@ -226,13 +225,13 @@ class _Explainer:
         self._last = command
         self._tail = b"\r\n"
         if recorded:
-            self._add("client", ".", command="EndOfData")
-            self._mean(Meaning("the content ends", rule_of(command)))
+            self._told.add("client", ".", command="EndOfData")
+            self._told.mean(Meaning("the content ends", rule_of(command)))
         self._send(command)
         self._read_by_guide(octets)
 
     def _read_by_guide(self, octets: bytes) -> None:
-        self._waiting.append((self._where, octets))
+        self._waiting.append((self._told.where, octets))
         self._go_on()
 
     def _send_content(self, octets: bytes) -> None:
@@ -243,7 +242,9 @@ class _Explainer:
             octets = b"?" * len(octets)
             if not self._remarked:
                 self._remarked = True
-                self._note("octets above 127 in the content, though MAIL has no BODY for them (RFC 6152 section 3)")
+                self._told.note(
+                    "octets above 127 in the content, though MAIL has no BODY for them (RFC 6152 section 3)"
+                )
         try:
             self._judge.send_content(octets)
         except (LocalProtocolError, RemoteProtocolError) as error:
@@ -256,18 +257,18 @@ class _Explainer:
         within = self._within_authentication
         line = without_masks(line, within=within)
         command, fault = read(line, within=within)
-        shown = self._masking.client_line(line, command, answers_challenge=within)
-        self._add("client", shown, command=_class_of(command, fault))
-        if not octets.endswith(b"\r\n"):
+        shown = self._told.masking.client_line(line, command, answers_challenge=within)
+        self._told.add("client", shown, command=class_of(command, fault))
+        if octets.endswith(b"\n") and not octets.endswith(b"\r\n"):
             fault = Meaning("a bare LF ends the line, and not CRLF", "RFC 5321 section 2.3.8")
         if fault is not None:
             self._object("client", fault.text, fault.rule)
         if isinstance(command, UnknownCommand):
-            self._unknown = self._where, command
+            self._unknown = self._told.where, command
         self._last = command
         if command is not None:
             self._send(command)
-        self._waiting.append((self._where, line + b"\r\n"))
+        self._waiting.append((self._told.where, line + b"\r\n"))
         if isinstance(command, Bdat):
             self._begin_chunk(command)
         self._go_on()
@@ -276,14 +277,17 @@ class _Explainer:
         if self._recording.exact:
             self._chunk = command.size
             return
-        if command.size > LARGEST:
-            self._note("this chunk is larger than all that a record can have: what follows is not held against it")
+        if self._guide is None:
+            return
+        self._countable -= command.size
+        if command.size > LARGEST or self._countable < 0:
+            self._told.note("more octets in chunks than are counted: what follows is not held against anybody")
             self._judge = self._guide = None
             return
         # The record has no octets, if it has the content at all: as many of any kind do as well.
         filler = b"x" * command.size
         self._send_content(filler)
-        self._waiting.append((self._where, filler))
+        self._waiting.append((self._told.where, filler))
 
     def _send(self, command: Command) -> None:
         """Let the judge send it, if nothing stands against it."""
@@ -326,9 +330,12 @@ class _Explainer:
     # What the server says --------------------------------------------------------------------------------------------
 
     def _server_said(self, octets: bytes) -> None:
-        *lines, self._replied = (self._replied + octets).split(b"\n")
+        *lines, rest = (self._replied + octets).split(b"\n")
+        self._replied = b"" if len(rest) > _LIMITS.reply_line else rest
         for line in lines:
             self._reply_line_said(line + b"\n")
+        if rest and not self._replied:
+            self._reply_line_said(rest)
 
     def _reply_line_said(self, octets: bytes) -> None:
         line = octets.removesuffix(b"\n").removesuffix(b"\r")
@@ -337,8 +344,8 @@ class _Explainer:
         text = line.decode("utf-8", "surrogateescape")
         if text[:4] == "220 " and self._is_over:
             self._connected_anew()
-        self._reply_lines.append(len(self._lines))
-        self._add("server", self._masking.reply_line(text))
+        self._reply_lines.append(len(self._told.lines))
+        self._told.add("server", self._told.masking.reply_line(text))
         self._event = None
         if self._judge is not None:
             self._judge.receive_data(octets)
@@ -357,7 +364,7 @@ class _Explainer:
         """Where content is due, and the server answers, the record leaves the content out, or its end."""
         if self._recording.exact or line[:3] == b"421" or self._guide is None or not self._within_content:
             return
-        self._note("the content is not in the record" if not self._content else "the end of the content is not")
+        self._told.note("the content is not in the record" if not self._content else "the end of the content is not")
         self._end_of_content(b".\r\n" if self._tail.endswith(b"\r\n") else b"\r\n.\r\n", recorded=False)
 
     def _drain_judge(self) -> None:
@@ -389,10 +396,12 @@ class _Explainer:
         if isinstance(command, Ehlo | Lhlo) and reply.is_positive:
             self._explain_offer(reply)
         else:
-            first = len(self._lines) - 1
+            first = len(self._told.lines) - 1
         event = type(self._event).__name__ if isinstance(self._event, ReplyReceived) else None
         answered = None if command is None else type(command).__name__
-        self._lines[first] = self._lines[first]._replace(command=answered, event=event, meanings=tuple(meanings))
+        self._told.lines[first] = self._told.lines[first]._replace(
+            command=answered, event=event, meanings=tuple(meanings)
+        )
         if isinstance(command, UnknownCommand) and reply.is_permanent and self._unknown is not None:
             where, unknown = self._unknown
             self._object(
@@ -409,7 +418,7 @@ class _Explainer:
             offered = Extensions.parse(("", text))
             known = next((EXTENSIONS[keyword] for keyword in offered if keyword in EXTENSIONS), None)
             meaning = Meaning("not known to this program", "") if known is None else Meaning(known.title, known.rfc)
-            self._lines[number] = self._lines[number]._replace(meanings=(meaning,))
+            self._told.lines[number] = self._told.lines[number]._replace(meanings=(meaning,))
 
     def _give_by_guide(self, reply: Reply) -> None:
         if self._guide is None:
@@ -424,7 +433,7 @@ class _Explainer:
             self._object("server", error.args[0], rule_in(error.args[0], "RFC 5321 section 4.2"))
             self._guide = None
             return
-        self._drain_guide(self._where)
+        self._drain_guide(self._told.where)
         self._go_on()
 
     @property
@@ -433,12 +442,12 @@ class _Explainer:
 
     def _connected_anew(self) -> None:
         """A record may have several sessions, one after the other."""
-        self._note("another connection")
-        if self._fault is None and self._judged:
+        self._told.note("another connection")
+        if self._told.fault is None and self._judged:
             self._judge = _judge(self._recording, secure=False)
         self._guide = _guide(self._recording, secure=False)
         self._tail = b"\r\n"
-        self._masking.begin_anew()
+        self._told.masking.begin_anew()
 
     # TLS -------------------------------------------------------------------------------------------------------------
 
@@ -448,14 +457,14 @@ class _Explainer:
             self._secured("TLS, which the record does not show")
 
     def _secured(self, how: str) -> None:
-        self._note(how)
+        self._told.note(how)
         for end in (self._judge, self._guide):
             if end is not None and end.state is State.TLS:
                 try:
                     end.tls_established()
                 except (RemoteProtocolError, LocalProtocolError) as error:
                     self._object("client" if end is self._guide else "server", error.args[0])
-        self._masking.begin_anew()
+        self._told.masking.begin_anew()
 
     @property
     def _within_authentication(self) -> bool:
@@ -466,37 +475,16 @@ class _Explainer:
 
     # What is told ----------------------------------------------------------------------------------------------------
 
-    def _add(self, who: str, text: str, *, command: str | None = None) -> None:
-        if len(self._lines) >= MOST:
-            raise NoSession(f"it has more than the {MOST} lines that are read")
-        self._lines.append(Line(self._where, who, text, command))
-
-    def _note(self, text: str) -> None:
-        self._add("", text)
-
-    def _mean(self, *meanings: Meaning) -> None:
-        self._lines[-1] = self._lines[-1]._replace(meanings=meanings)
-
     def _tell_content(self) -> None:
         if self._content:
             octets, self._content = self._content, 0
-            self._add("client", f"(content: {octets:,} octet{'' if octets == 1 else 's'})", command="content")
+            self._told.add("client", f"(content: {octets:,} octet{'' if octets == 1 else 's'})", command="content")
 
-    def _object(
-        self,
-        who: str,
-        text: str,
-        rule: str = "RFC 5321 section 4.3.2",
-        code: ErrorCode = ErrorCode.PROTOCOL_ERROR,
-        *,
-        where: int | None = None,
-    ) -> None:
-        """Something was against the protocol: the judge has spoken, and the earliest line counts."""
+    def _object(self, who: str, text: str, rule: str = "RFC 5321 section 4.3.2", *, where: int | None = None) -> None:
+        """Something was against the protocol: the judge has spoken."""
         self._judge = None
-        where = self._where if where is None else where
-        if self._judged and (self._fault is None or where < self._fault.where):
-            text, cited = without_rule(text)
-            self._fault = Fault(where, who, self._masking.masked(text), cited or rule, code)
+        if self._judged:
+            self._told.object(who, text, rule, where=where)
 
 
 def _judge(recording: Recording, *, secure: bool) -> ClientConnection:
@@ -509,17 +497,3 @@ def _guide(recording: Recording, *, secure: bool) -> ServerConnection:
 
 def _is_about_content(event: BadCommand) -> bool:
     return isinstance(event.command, EndOfData) or (isinstance(event.command, Bdat) and event.reply.code == 552)
-
-
-def _class_of(command: Command | None, fault: Meaning | None) -> str | None:
-    return type(command).__name__ if command is not None else "BadCommand" if fault is not None else None
-
-
-def _called(command: Command) -> str:
-    return (
-        "the greeting"
-        if isinstance(command, Connect)
-        else "the content"
-        if isinstance(command, EndOfData)
-        else command.verb or "the answer to the challenge"
-    )

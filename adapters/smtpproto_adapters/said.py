@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from smtpproto import EXTENSIONS, Auth, AuthResponse, Bdat, Command, Data, Ehlo, Helo, Lhlo
+from smtpproto import EXTENSIONS, Auth, AuthResponse, Bdat, Command, Connect, Data, Ehlo, EndOfData, Helo, Lhlo
 from smtpproto.commands import BadSyntax, parse_auth_response, parse_command
 
 from .reply_words import Meaning, rule_of
@@ -72,3 +72,15 @@ def rule_in(text: str, default: str) -> str:
     keyword = _find_keyword(text)
     known = EXTENSIONS.get(keyword[1]) if keyword is not None else None
     return default if known is None else known.rfc
+
+
+def class_of(command: Command | None, fault: Meaning | None) -> str | None:
+    """The name of a command's class, or of the event that a server gets in its place."""
+    return type(command).__name__ if command is not None else "BadCommand" if fault is not None else None
+
+
+def called(command: Command) -> str:
+    """What lacks its answer, for people."""
+    if isinstance(command, Connect):
+        return "the greeting"
+    return "the content" if isinstance(command, EndOfData) else command.verb or "the answer to the challenge"
