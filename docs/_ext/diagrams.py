@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
+import smtpproto.connect
+import smtpproto.states
 from smtpproto import ConnectOptions, Connector, Security, Service, ServiceSession, flows, testing
 from smtpproto.commands import (
     Auth,
@@ -568,21 +570,31 @@ def handshake_svg(name: str) -> str:
 # In the pages ---------------------------------------------------------------------------------------------------------
 
 
-class StateDiagram(SphinxDirective):
+class Drawn(SphinxDirective):
+    """A page with it is made again where this file has changed, or what it draws."""
+
+    def note_sources(self) -> None:
+        for source in (__file__, smtpproto.states.__file__, smtpproto.connect.__file__):
+            self.env.note_dependency(source)
+
+
+class StateDiagram(Drawn):
     """With the name of one of DIAGRAMS as its argument."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
+        self.note_sources()
         return [nodes.raw("", state_svg(DIAGRAMS[self.arguments[0]]), format="html")]
 
 
-class HandshakeDiagram(SphinxDirective):
+class HandshakeDiagram(Drawn):
     """With the name of one of HANDSHAKES as its argument."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
+        self.note_sources()
         return [nodes.raw("", handshake_svg(self.arguments[0]), format="html")]
 
 
