@@ -15,21 +15,18 @@ pytest.importorskip("sphinx")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docs._ext.diagrams import (
+from docs._ext.diagrams import HANDSHAKES, handshake, handshake_svg, state_svg
+from docs._ext.state_layout import (
     DIAGRAMS,
-    HANDSHAKES,
     Box,
     Diagram,
     Edges,
     Layout,
     Reason,
     edges_of,
-    handshake,
-    handshake_svg,
     lay_out,
     name_of,
     quiet_kinds,
-    state_svg,
 )
 from smtpproto.states import TRANSITIONS, State
 
