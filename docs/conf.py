@@ -16,7 +16,7 @@ author = "The smtpproto authors"
 copyright = author  # noqa: A001 -- Sphinx wants it under this name
 release = version = _project["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "from_code", "speed"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "from_code", "diagrams", "speed"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]

@@ -396,7 +396,7 @@ def test_an_error_leaves_no_octets_behind(role: Role) -> None:
     connection.receive_data(b"\n" + b"x" * 100_000)
     with pytest.raises(RemoteProtocolError):
         connection.next_event()
-    assert len(repr(look(connection))) < 50_000
+    assert "x" * 1000 not in repr(look(connection))
 
 
 @ROLES

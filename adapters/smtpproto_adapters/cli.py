@@ -12,7 +12,7 @@ from typing import Final
 
 from smtpproto import __version__
 
-from . import command_connect, command_hash, command_send, command_serve
+from . import command_connect, command_explain, command_hash, command_send, command_serve
 from .parser import Parser
 from .statuses import Status
 from .terminal import complain, is_interrupt, let_every_character_pass, let_go_of_output, missing
@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "connect": command_connect,
     "send": command_send,
     "serve": command_serve,
+    "explain": command_explain,
     "hash-password": command_hash,
 }
 
