@@ -16,6 +16,7 @@ and ``rsplit`` do it two to four times as fast as ``find``, ``split`` and ``re``
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from enum import Enum
 from typing import Final
 
@@ -221,7 +222,7 @@ class Unstuffer:
 
 
 _WINDOW: Final = 65536
-"""How many octets are unstuffed at once."""
+"""How many octets are unstuffed, or looked at, at once."""
 
 _LINE_DOT: Final = b"\r\n."
 _END: Final = b"\r\n.\r\n"
@@ -238,11 +239,18 @@ def _beginning_of_end(block: bytes) -> bytes:
 
 def _stuffed(octets: bytes, begins_line: bool) -> bytes:
     """Put a dot before each dot that begins a line.  RFC 5321 section 4.5.2."""
-    if _DOT in octets:
-        octets = _replaced(octets, b"\n.", b"\n..")
-        if begins_line and octets.startswith(b"."):
-            octets = b"." + octets
-    return octets
+    if _DOT not in octets:
+        return octets
+    stuffed: list[bytes] = []
+    for lines in _in_windows(octets):
+        stuffed.append(_stuffed_lines(lines, begins_line) if _DOT in lines else lines)
+        begins_line = True
+    return b"".join(stuffed) if sum(map(len, stuffed)) > len(octets) else octets
+
+
+def _stuffed_lines(octets: bytes, begins_line: bool) -> bytes:
+    stuffed = _replaced(octets, b"\n.", b"\n..")
+    return b"." + stuffed if begins_line and octets.startswith(b".") else stuffed
 
 
 def _replaced(octets: bytes, old: bytes, new: bytes) -> bytes:
@@ -271,7 +279,22 @@ def _normalised(octets: bytes) -> bytes:
 
 def _is_normalised(octets: bytes) -> bool:
     """No CR and no LF is outside a CRLF."""
-    return _has_equal_lines(octets) or octets.replace(b"\r", b"").replace(b"\n", b"\r\n") == octets
+    return all(
+        _has_equal_lines(lines) or lines.replace(b"\r", b"").replace(b"\n", b"\r\n") == lines
+        for lines in _in_windows(octets)
+    )
+
+
+def _in_windows(octets: bytes) -> Iterator[bytes]:
+    """Cut behind LF, where no CRLF is cut: so an attachment is not judged together with the header before it."""
+    if len(octets) <= _WINDOW:
+        yield octets
+        return
+    begin = 0
+    while begin < len(octets):
+        end = octets.find(b"\n", begin + _WINDOW) + 1 or len(octets)
+        yield octets[begin:end]
+        begin = end
 
 
 def _has_equal_lines(octets: bytes) -> bool:

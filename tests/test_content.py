@@ -391,6 +391,26 @@ def test_stuffing_is_normalising_and_dots(data: bytes, where: list[int], policy:
     assert stuff(cut(data, where), policy) == (b"\n" + plain).replace(b"\n.", b"\n..")[1:] + b".\r\n"
 
 
+def sent(chunks: Iterable[bytes], policy: LineEnds) -> bytes | str:
+    try:
+        return stuff(chunks, policy)
+    except LocalProtocolError as error:
+        return str(error)
+
+
+@given(contents, places, st.integers(1, 8), st.sampled_from(POLICIES))
+@example(b"ab\r\n.c\r\n", [1], 2, LineEnds.TRUSTED)
+@example(b"aa\r\nb", [], 3, LineEnds.REFUSE)
+@pytest.mark.rfc("5321", "4.5.2")
+def test_content_that_is_looked_at_in_parts_is_sent_as_the_whole_is(
+    data: bytes, where: list[int], window: int, policy: LineEnds
+) -> None:
+    whole = sent(cut(data, where), policy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "_WINDOW", window)
+        assert sent(cut(data, where), policy) == whole
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_chunk_that_needs_no_change_is_not_copied(policy: LineEnds) -> None:
     normaliser = Normaliser(policy)
