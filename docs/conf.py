@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent / "adapters"), str(HERE.parent)]
+sys.path[:0] = [str(HERE.parent / "adapters"), str(HERE.parent)]
 
 _project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -16,7 +16,14 @@ author = "The smtpproto authors"
 copyright = author  # noqa: A001 -- Sphinx wants it under this name
 release = version = _project["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "from_code", "diagrams", "speed"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.viewcode",
+    "docs._ext.from_code",
+    "docs._ext.diagrams",
+    "docs._ext.speed",
+]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]

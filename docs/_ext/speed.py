@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
 from docutils import nodes
-from from_code import FromCode, table
 from matplotlib.figure import Figure as Canvas
 from sphinx.util.docutils import SphinxDirective
 
+from docs._ext.from_code import FromCode, table
 from tests.bench import recorded
 from tests.bench.harness import OURS
 from tests.bench.memory import H11
