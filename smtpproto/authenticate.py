@@ -28,7 +28,7 @@ from .sasl import (
 )
 
 MAX_STEPS = 20
-"""Challenges in one exchange.  SCRAM needs 2, the longest mechanisms in use about 6; a server may never end."""
+"""Challenges in one exchange of AUTH.  SCRAM needs 2, the longest mechanisms in use about 6; a server may never end."""
 
 _TRY_THE_NEXT = frozenset({504, 534})
 """The mechanism is not known, or too weak for the server.  RFC 4954 sections 4 and 6."""

@@ -26,8 +26,7 @@ from .commands import (
     Rset,
     StartTls,
 )
-from .commands.session import Hello
-from .connection import AUTH_KINDS, Connection, Role
+from .connection import AUTH_KINDS, HELLO_KINDS, Connection, Role
 from .content import EIGHT_BIT, LineEnds, Stuffer
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import (
@@ -47,6 +46,9 @@ from .events import (
     ServiceClosing,
     StartTlsReady,
     Unsolicited,
+    new_reply_received,
+    set_command,
+    set_reply,
 )
 from .extensions import NO_EXTENSIONS
 from .grammar import strict_base64
@@ -169,7 +171,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
         if self._chunk_left:
             return f"{self._chunk_left} octets of the chunk announced by BDAT are still to be sent"
         pipelining = True
-        if session.is_waiting:
+        if session.first is not None:
             if session.waiting >= self.limits.outstanding:
                 return f"{session.waiting} commands are not answered yet: read their replies first (limits.outstanding)"
             pipelining = "PIPELINING" in self.extensions
@@ -181,7 +183,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
                 "in LMTP the last chunk waits until a recipient is accepted: without one, it has no reply at all "
                 "(RFC 2033 section 4.3)"
             )
-        if isinstance(command, Hello) and not command.domain.isascii():
+        if kind in HELLO_KINDS and not command.domain.isascii():  # type: ignore[attr-defined]
             return f"{command} is not ASCII: write the A-labels of the name (RFC 6531 section 3.7.1)"
         found = objection(command, self)
         return None if found is None else found.text
@@ -236,7 +238,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
             raise LocalProtocolError(f"a client sends commands, and a {type(message).__name__} is none")
         session, lines = self._session, self._lines
         nothing_unread = lines.is_empty
-        if not (nothing_unread and self._parser is None) and not session.is_waiting and session.state is not CLOSED:
+        if not (nothing_unread and self._parser is None) and session.first is None and session.state is not CLOSED:
             raise self._fail(RemoteProtocolError(_UNASKED, self._unread()))
         kind = kind_of(message)
         objection = self._objection(message, kind)
@@ -279,22 +281,35 @@ class ClientConnection(Connection, role=Role.CLIENT):
         session = self._session
         if self._chunk_left:
             return self.timeouts.data_block
-        if not session.is_waiting:
+        if session.first is None:
             return self.timeouts.data_block if session.state is DATA else None
         seconds: float | None = getattr(self.timeouts, _TIMEOUT_OF.get(session.first[1], "other"))
         return seconds
 
-    def _next_event(self) -> Event | Pause:
-        session, lines = self._session, self._lines
-        if session.is_waiting and self._parser is None and self._sent_behind is None:
-            reply = lines.take_known(self._memory.by_octets, self._memory.by_line)
+    def next_event(self) -> Event | Pause:
+        """As `Connection.next_event`.  A reply that is known, as most are, goes the shortest way."""
+        session = self._session
+        in_order = session.first is not None and self._parser is None and self._sent_behind is None
+        if in_order and self._end is None and session.state is not CLOSED:
+            reply = self._lines.take_known(self._memory.by_octets, self._memory.by_line)
             if reply is not None:
                 recipient = session.another_recipient(reply.code)
-                if recipient is None:
+                if recipient is not None:
+                    self._last_reply = reply
+                    # ReplyReceived(recipient, reply), without the call, which is a fifteenth of all that a reply takes.
+                    event = new_reply_received(ReplyReceived)
+                    set_command(event, recipient)
+                    set_reply(event, reply)
+                    return event
+                try:
                     return self._answer(reply)
-                self._last_reply = reply
-                return ReplyReceived(recipient, reply)
-        elif session.state is TLS:
+                except RemoteProtocolError as error:
+                    raise self._fail(error) from None
+        return super().next_event()
+
+    def _next_event(self) -> Event | Pause:
+        lines = self._lines
+        if self._session.state is TLS:
             return self._wait_for_tls()
         if self._parser is not None:
             return self._read_reply(self._parser)
@@ -362,7 +377,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
 
     def _is_unsolicited(self, position: int) -> bool:
         """Nothing waits for the reply that begins there, or what waits was sent when it had begun to arrive."""
-        if not self._session.is_waiting:
+        if self._session.first is None:
             return True
         return self._sent_behind is not None and self._sent_behind.precedes(position, self._session.waiting)
 
@@ -378,7 +393,7 @@ class ClientConnection(Connection, role=Role.CLIENT):
     def _recipient(self) -> str | None:
         """LMTP: whose turn it is to get a reply for the end of the content.  RFC 2033 section 4.2."""
         session = self._session
-        if session.state is not FAILED and session.first[1] in (EndOfData, LastBdat):
+        if session.state is not FAILED and session.first is not None and session.first[1] in (EndOfData, LastBdat):
             assert self._recipients
             return self._recipients.popleft()
         return None

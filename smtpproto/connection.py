@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from .commands import Auth, AuthResponse, Command, Data, Ehlo, Helo, Lhlo, XClient
 from .errors import LocalProtocolError, RemoteProtocolError
@@ -43,6 +43,12 @@ class Role(Enum):
 
     CLIENT = "client"
     SERVER = "server"
+
+    if TYPE_CHECKING:
+
+        def __hash__(self) -> int: ...
+    else:
+        __hash__ = object.__hash__  # as that of `State`
 
 
 HELLO_KINDS: frozenset[Kind] = frozenset({Ehlo, Lhlo, Helo})
@@ -104,7 +110,7 @@ class Connection:
             return super().__new__(cls)
         if not isinstance(role, Role):
             raise LocalProtocolError(f"Connection() needs a Role, and not {role!r}")
-        return cast("Self", object.__new__(cls._of_role[role]))
+        return object.__new__(cls._of_role[role])  # type: ignore[return-value]  # it is a Self where it matters
 
     def __init__(  # pyright: ignore[reportInconsistentConstructor]  # each role has its own options
         self,

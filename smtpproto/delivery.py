@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from .commands import Rcpt
 from .envelope import Envelope
@@ -27,7 +28,11 @@ class Fate(Enum):
     whoever does not may lose it.  RFC 5321 section 4.5.4.1, RFC 1047.  In LMTP it counts as refused for now: RFC 2033
     section 5."""
 
-    __hash__ = object.__hash__
+    if TYPE_CHECKING:
+
+        def __hash__(self) -> int: ...
+    else:
+        __hash__ = object.__hash__
 
 
 _ORDER = tuple(Fate)

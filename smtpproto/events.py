@@ -29,7 +29,9 @@ class Pause(Enum):
 
 
 NEED_DATA: Final = Pause.NEED_DATA
+"""There is no event before more has been received."""
 PAUSED: Final = Pause.PAUSED
+"""There is no event before something is done: a reply is sent, or TLS negotiated."""
 
 
 # At the client -----------------------------------------------------------------------------------------------------
@@ -46,12 +48,13 @@ class ReplyReceived(Event):
     reply: Reply
 
     def __init__(self, command: Command, reply: Reply) -> None:
-        _set_command(self, command)
-        _set_reply(self, reply)
+        set_command(self, command)
+        set_reply(self, reply)
 
 
-_set_command = slot_setter(ReplyReceived, "command")
-_set_reply = slot_setter(ReplyReceived, "reply")
+new_reply_received: Final = ReplyReceived.__new__
+set_command: Final = slot_setter(ReplyReceived, "command")
+set_reply: Final = slot_setter(ReplyReceived, "reply")
 
 
 class RecipientReply(ReplyReceived):
@@ -78,8 +81,8 @@ class Greeting(ReplyReceived):
     """The first word of its text: the name that the server gives itself, or ""."""
 
     def __init__(self, command: Command, reply: Reply, domain: str) -> None:
-        _set_command(self, command)
-        _set_reply(self, reply)
+        set_command(self, command)
+        set_reply(self, reply)
         set_field(self, "domain", domain)
 
     @property
@@ -98,8 +101,8 @@ class EhloReply(ReplyReceived):
     """What the server offers; empty where it refused."""
 
     def __init__(self, command: Command, reply: Reply, extensions: Extensions) -> None:
-        _set_command(self, command)
-        _set_reply(self, reply)
+        set_command(self, command)
+        set_reply(self, reply)
         _set_extensions(self, extensions)
 
 

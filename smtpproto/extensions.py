@@ -81,7 +81,10 @@ EXTENSIONS: Final[Mapping[str, Extension]] = {
         Extension("NO-SOLICITING", "RFC 3865", "Classes of solicitation are refused", (), ("SOLICIT",)),
     )
 }
-"""All that this package knows, by keyword.  An EHLO reply may have others."""
+"""All that this package knows, by keyword.  An EHLO reply may have others.
+
+:meta hide-value:
+"""
 
 # Verbs that RFC 5321 itself has: section 3.5.2 lets servers list them, section 4.1.1 does not make clients look.
 _UNCONDITIONAL: Final = frozenset({"HELP", "EXPN", "VRFY"})

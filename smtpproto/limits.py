@@ -10,16 +10,16 @@ from .errors import LocalProtocolError
 from .values import Value, set_field
 
 LOCAL_PART = 64
-"""RFC 5321 section 4.5.3.1.1."""
+"""The local-part of a mailbox.  RFC 5321 section 4.5.3.1.1."""
 DOMAIN = 255
-"""RFC 5321 section 4.5.3.1.2."""
+"""A domain.  RFC 5321 section 4.5.3.1.2."""
 DOMAIN_LABEL = 63
-"""RFC 1035 section 2.3.4."""
+"""A label of a domain.  RFC 1035 section 2.3.4."""
 PATH = 256
-"""With its angle brackets; so a mailbox has 254 octets at most.  RFC 5321 section 4.5.3.1.3, erratum 1690 of RFC 3696.
-"""
+"""A path with its angle brackets; so a mailbox has 254 octets at most.  RFC 5321 section 4.5.3.1.3, erratum 1690 of
+RFC 3696."""
 COMMAND_LINE = 512
-"""RFC 5321 section 4.5.3.1.4; each extension in use adds its own (RFC 5321 section 2.2.2)."""
+"""A command line.  RFC 5321 section 4.5.3.1.4; each extension in use adds its own (RFC 5321 section 2.2.2)."""
 REPLY_LINE = 512
 """What a server may send in one line.  RFC 5321 section 4.5.3.1.5."""
 
@@ -44,8 +44,9 @@ class Limits(Value):
     __slots__ = __match_args__
 
     command_line: int
-    """Octets in one command line that a server reads.  RFC 4954 section 4 wants 12288 for AUTH, and a 500 for more; a
-    line that is longer than its own command allows, but not than this, gets one and the session goes on."""
+    """Octets in one command line that a server reads.  RFC 5321 section 4.5.3.1.4 wants 512, and RFC 4954 section 4
+    wants 12288 for AUTH, and a 500 for more; a line that is longer than its own command allows, but not than this, gets
+    one and the session goes on."""
     message: int
     """Octets in the content of one message that a server takes, where its offer of SIZE has no number of its own.
     RFC 5321 section 4.5.3.1.7 wants at least 65536, and to have no limit; Postfix takes 10240000, aiosmtpd 33554432,
@@ -56,15 +57,15 @@ class Limits(Value):
     """Forward-paths accepted in one transaction.  RFC 5321 section 4.5.3.1.8 wants at least 100; Postfix takes 1000,
     Exim 50000."""
     reply_line: int
-    """Octets in one reply line that a client reads.  RFC 5321 allows 512, RFC 4954 section 4 a challenge of 12288;
-    Postfix reads 2048 and folds, smtplib stops at 8192, aiosmtplib at 8192."""
+    """Octets in one reply line that a client reads.  RFC 5321 section 4.5.3.1.5 allows 512, RFC 4954 section 4 a
+    challenge of 12288; Postfix reads 2048 and folds, smtplib stops at 8192, aiosmtplib at 8192."""
     reply_lines: int
-    """Lines in one reply.  The longest EHLO replies in real use have about 40."""
+    """Lines in one reply.  RFC 5321 section 4.2.1 sets no limit; the longest EHLO replies in real use have about 40."""
     reply_octets: int
-    """Octets in all lines of one reply; curl stops at 64 KiB."""
+    """Octets in all lines of one reply.  RFC 5321 section 4.2.1 sets no limit; curl stops at 64 KiB."""
     transactions: int
     """MAIL commands in one session; the next one gets a 421, after which a client comes again.  Exim takes 1000 and
-    KumoMTA 10000, Postfix any number; the MAILMAX of RFC 9422 cannot be more than 999999."""
+    KumoMTA 10000, Postfix any number; the MAILMAX of RFC 9422 section 4 cannot be more than 999999."""
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class Limits(Value):
 
 
 class Timeouts(Value):
-    """How long each wait may take, in seconds.  RFC 5321 section 4.5.3.2 gives all but the first two.
+    """How long each wait may take, in seconds.  Most are those of RFC 5321 section 4.5.3.2.
 
     ``None`` waits for ever.
     """
@@ -113,17 +114,17 @@ class Timeouts(Value):
     __slots__ = __match_args__
 
     dial: float | None
-    """Making the connection, all addresses of the host together.  Postfix: 30."""
+    """Making the connection, all addresses of the host together.  RFC 5321 section 4.5.3.2 names none; Postfix: 30."""
     tls: float | None
-    """The TLS handshake.  Postfix: 300 (smtp_starttls_timeout)."""
+    """The TLS handshake.  RFC 3207 section 4 names none; Postfix: 300 (smtp_starttls_timeout)."""
     greeting: float | None
-    """RFC 5321 section 4.5.3.2.1."""
+    """From the connection to the greeting.  RFC 5321 section 4.5.3.2.1."""
     hello: float | None
-    """EHLO, HELO, LHLO.  RFC 5321 names none; as for the greeting."""
+    """EHLO, HELO, LHLO.  RFC 5321 section 4.5.3.2 names none; as for the greeting."""
     mail: float | None
-    """RFC 5321 section 4.5.3.2.2."""
+    """MAIL.  RFC 5321 section 4.5.3.2.2."""
     rcpt: float | None
-    """RFC 5321 section 4.5.3.2.3."""
+    """RCPT.  RFC 5321 section 4.5.3.2.3."""
     data_initiation: float | None
     """From DATA to its 354.  RFC 5321 section 4.5.3.2.4."""
     data_block: float | None
@@ -131,7 +132,7 @@ class Timeouts(Value):
     data_termination: float | None
     """From the final dot, or the last chunk, to its reply.  RFC 5321 section 4.5.3.2.6."""
     other: float | None
-    """Every other command."""
+    """Every other command.  RFC 5321 section 4.5.3.2 names none; as for MAIL and RCPT."""
     server: float | None
     """How long a server waits for the next command.  RFC 5321 section 4.5.3.2.7."""
 
@@ -188,4 +189,6 @@ def _set_times(value: Value, **seconds: object) -> None:
 
 
 DEFAULT_LIMITS = Limits()
+"""Those of a connection that is given no others."""
 DEFAULT_TIMEOUTS = Timeouts()
+"""The same."""

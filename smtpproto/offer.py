@@ -185,10 +185,17 @@ def _minutes(date_time: str) -> int:
 
 
 def _rcpt(command: Rcpt, here: Standing) -> Objection | None:
-    tally, offered = here.tally, here.extensions
-    if not command.is_ascii and "SMTPUTF8" in offered and tally.mail is not None and not tally.mail.smtputf8:
-        return Objection("a recipient that is not ASCII needs SMTPUTF8 in MAIL (RFC 6531 section 3.4)", 553, "5.6.7")
+    offered = here.extensions
+    if not command.is_ascii and "SMTPUTF8" in offered:
+        mail = here.tally.mail
+        if mail is not None and not mail.smtputf8:
+            text = "a recipient that is not ASCII needs SMTPUTF8 in MAIL (RFC 6531 section 3.4)"
+            return Objection(text, 553, "5.6.7")
     limits = offered.limits
+    return _recipients_beyond(limits, command, here.tally) if limits else None
+
+
+def _recipients_beyond(limits: Mapping[str, int], command: Rcpt, tally: Tally) -> Objection | None:
     found = _beyond(limits, "RCPTMAX", tally.recipients + 1)
     if found is None and "RCPTDOMAINMAX" in limits:
         return _beyond(limits, "RCPTDOMAINMAX", tally.domains_with(command))

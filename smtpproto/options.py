@@ -52,9 +52,13 @@ _KNOWN_FLAGS: Final = int(Option.EXTENDED | Option.SECURE | Option.SECURE_IMPLIC
 
 
 SMTP_PORT: Final = 25
+"""RFC 5321 section 4.5.4.2."""
 LMTP_PORT: Final = 24
+"""RFC 2033 section 5 wants another than 25; IANA has this one for private mail systems."""
 SUBMISSION_PORT: Final = 587
+"""RFC 6409 section 3.1."""
 SUBMISSIONS_PORT: Final = 465
+"""RFC 8314 section 7.3."""
 
 SERVICES: Final[Mapping[str, int]] = {
     "smtp": SMTP_PORT,
@@ -119,41 +123,7 @@ class Target(Value):
 
 
 class ConnectOptions(Value):
-    """What is wanted of a connection.  Nothing is checked before `resolve`.
-
-    ``host``
-        Whom to connect to, a name or an IP address; the certificate must be for it.
-    ``host_name``, ``host_address``
-        Instead of ``host``, where the address is known already: the address is dialled, and the certificate must be
-        for the name.
-    ``path``
-        A unix socket to dial instead (LMTP).
-    ``port``
-        A number or a service name (`SERVICES`); 0 or None is 25, or 465 where TLS is implicit, or 24 for LMTP.
-    ``username``, ``password``, ``token``, ``authorization_id``
-        Defaults for authentication.  ``token`` is an OAuth 2.0 access token, or what returns one.
-    ``authenticate``
-        Authenticate within connecting.  Without it the program does, when it wants to.
-    ``mechanisms``
-        SASL mechanisms to use, in this order: names, or mechanisms of the program's own.
-    ``initial_response``
-        Send what a mechanism says first in the AUTH command, where it fits; False: only when the server asks for it.
-    ``allow_plaintext_auth``
-        Let a password travel without TLS.
-    ``security``
-        None: by the port and the credentials.  465 is implicit TLS; credentials, and port 587, mean that TLS is
-        required; a unix socket has none; everything else is opportunistic.
-    ``extended``
-        None and True are EHLO, with HELO where the server does not know it; False is HELO alone.
-    ``lmtp``
-        Speak LMTP.
-    ``timeout``
-        Seconds for each wait; 0 waits for ever; None: ``timeouts``, which are the RFC's for each phase.
-    ``client_name``
-        What to say in EHLO; None: the address literal of this end of the connection (RFC 5321 section 4.1.4).
-    ``mask``
-        Extension keywords to ignore, for a server that offers what it cannot do.
-    """
+    """What is wanted of a connection.  Nothing is checked before `resolve`."""
 
     __match_args__ = (
         "host",
@@ -182,26 +152,49 @@ class ConnectOptions(Value):
     _secret = frozenset({"password", "token"})
 
     host: str | None
+    """Whom to connect to, a name or an IP address; the certificate must be for it."""
     port: int | str | None
+    """A number or a service name (`SERVICES`); 0 or None is 25, or 465 where TLS is implicit, or 24 for LMTP."""
     host_name: str | None
+    """Where there is no ``host``: what the certificate must be for, and whom to connect to without ``host_address``."""
     host_address: str | None
+    """Where there is no ``host``: whom to connect to, such as an address that is known already."""
     path: str | None
+    """A unix socket to connect to instead; mostly for LMTP."""
     username: str | None
+    """The default for authentication, with ``password`` or ``token``."""
     password: str | None
+    """The default for authentication; it never shows in a ``repr``."""
     token: str | Callable[[], str] | None
+    """The default for authentication: an OAuth 2.0 access token, or what returns one.  It never shows either."""
     authorization_id: str
+    """The default for authentication: whom to act as; empty: the user.  RFC 4422 section 2."""
     authenticate: bool
+    """Authenticate within connecting.  Without it the program does, when it wants to."""
     mechanisms: tuple[str | ClientMechanism, ...] | None
+    """SASL mechanisms to use, in this order: names, or mechanisms of the program's own; None: whatever suits."""
     initial_response: bool
+    """Send what a mechanism says first in the AUTH command, where it fits; False: only when the server asks for it.
+    RFC 4954 section 4."""
     allow_plaintext_auth: bool
+    """Let a password or a token travel without TLS."""
     security: Security | None
+    """What TLS is to do; None: by the port and the credentials."""
     extended: bool | None
+    """None and True are EHLO, with HELO where the server does not know it; False is HELO alone.  RFC 5321 section 3.2.
+    """
     lmtp: bool
+    """Speak LMTP: LHLO, and a reply for each recipient.  RFC 2033."""
     timeout: float | None
+    """Seconds for each wait; 0 waits for ever; None: ``timeouts``."""
     timeouts: Timeouts
+    """Seconds for each phase, where ``timeout`` is None: those of RFC 5321 section 4.5.3.2."""
     client_name: str | None
+    """What to say in EHLO; None: the address literal of this end of the connection.  RFC 5321 section 4.1.4."""
     mask: tuple[str, ...]
+    """Extension keywords to ignore, for a server that offers what it cannot do."""
     limits: Limits
+    """How much a server may make this end keep."""
 
     def __init__(
         self,

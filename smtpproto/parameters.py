@@ -20,6 +20,8 @@ from .errors import LocalProtocolError
 from .grammar import BadSyntax, ascii_upper, plain_str, require, shown
 from .values import Value, set_field
 
+__all__ = ["DeliverBy", "OriginalRecipient", "ValidSince", "xtext_decode", "xtext_encode"]
+
 V_co = TypeVar("V_co", covariant=True)
 
 SOLICIT_OCTETS = 1000
@@ -27,9 +29,10 @@ SOLICIT_OCTETS = 1000
 ENVID_OCTETS = 100
 """An envelope identifier before it is encoded.  RFC 3461 section 4.4."""
 SIZE_MAX = 10**20 - 1
-"""20 digits.  RFC 1870."""
+"""The largest size of a message that can be declared: 20 digits.  RFC 1870."""
 HOLD_MAX = 10**9 - 1
-"""Nine digits, in seconds.  RFC 4865 section 3; those of BY are as many: RFC 2852 section 4."""
+"""The longest time for HOLDFOR, in seconds: nine digits.  RFC 4865 section 3; those of BY are as many: RFC 2852
+section 4."""
 
 NOTIFY_KEYWORDS = ("SUCCESS", "FAILURE", "DELAY")
 """In the order in which they are kept and sent; or ``NEVER`` alone.  RFC 3461 section 4.1."""

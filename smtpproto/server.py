@@ -7,6 +7,9 @@ writes them when it runs out of input.)
 What a client may not send does not raise: it becomes a `BadCommand` with the reply that the RFC wants.  Only what
 makes it impossible to know where the next command begins is a `RemoteProtocolError`.
 
+An extension that the program offers and the engine does not know may have a command and parameters that are named as
+its keyword: these are the program's to judge, and come as any other.
+
 Content is given on as it comes, up to the size that is taken (SIZE, RFC 1870).  What goes beyond it, and the octets of
 a chunk that is refused, are read to their end and dropped: so both sides stay in step, and whoever keeps what is given
 keeps no more than that size.
@@ -16,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Final, cast
+from typing import Final
 
 from .commands import (
     AuthResponse,
@@ -44,6 +47,7 @@ from .events import (
     Pause,
     StartTlsReady,
 )
+from .extensions import EXTENSIONS
 from .limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
 from .offer import objection
 from .parameters import NO_PARAMETERS
@@ -128,13 +132,13 @@ class ServerConnection(Connection, role=Role.SERVER):
             raise LocalProtocolError("the session is over: nothing can be sent any more")
         if state is TLS:
             raise LocalProtocolError(f"no reply can be sent now: {state.value}")
-        if session.is_waiting:
+        if session.first is not None:
             if state is AUTH:
                 self._check_not_cancelled(session.first[0], message)
             command, kind, _ = session.reply(message.code)
             self._replied(kind, message)
-            if kind is Mail and message.is_positive and self.tally.mail is not command:
-                self._begin(cast("Mail", command))  # the program accepts what the engine would refuse
+            if isinstance(command, Mail) and message.is_positive and self.tally.mail is not command:
+                self._begin(command)  # the program accepts what the engine would refuse
             elif session.state is TLS:
                 self._tls_ready = StartTlsReady(command, message)
         elif message.code == SERVICE_CLOSING:
@@ -179,7 +183,7 @@ class ServerConnection(Connection, role=Role.SERVER):
         session = self._session
         if session.state is TLS:
             return self._next_before_tls()
-        if session.is_waiting:
+        if session.first is not None:
             return self._next_before_greeting() if session.state is START else PAUSED
         if self._chunk is not None:
             return self._next_of_chunk(self._chunk)
@@ -241,7 +245,7 @@ class ServerConnection(Connection, role=Role.SERVER):
     def _refusal(self, command: Command, kind: Kind) -> Reply | None:
         """The reply that refuses a command; None where nothing stands against it.  RFC 5321 section 4.3.2."""
         session = self._session
-        if kind is UnknownCommand:
+        if kind is UnknownCommand and not self._is_of_program(command.verb):
             return Reply(500, "5.5.1 command not recognised")
         if kind in HELLO_KINDS and (kind is Lhlo) is not session.lmtp:
             return Reply(500, f"5.5.1 {command.verb} is not for {'LMTP' if session.lmtp else 'SMTP'}")
@@ -276,7 +280,11 @@ class ServerConnection(Connection, role=Role.SERVER):
 
     def _has_unknown_parameter(self, command: Mail | Rcpt) -> bool:
         """RFC 5321 section 4.1.1.11.  What has a field was judged by the offer already."""
-        return command.other is not NO_PARAMETERS and not command.other.keys() <= self.extensions.keys()
+        return command.other is not NO_PARAMETERS and not all(map(self._is_of_program, command.other))
+
+    def _is_of_program(self, name: str) -> bool:
+        """An extension of this name is offered, and not by the engine: so are its command and its parameters."""
+        return name in self.extensions and name not in EXTENSIONS
 
     @property
     def _largest(self) -> int:

@@ -43,9 +43,9 @@ FOR_TOKENS: Final = ("OAUTHBEARER", "XOAUTH2")
 """What is offered for tokens where nothing else is said."""
 
 MAX_FAILURES: Final = 3
-"""Failed attempts in one session."""
+"""Attempts to authenticate that may fail in one session; `ServerAuth` can have others."""
 FAILURE_DELAY: Final = 1.0
-"""Seconds before a refusal is told.  Dovecot: 2 (auth_failure_delay)."""
+"""Seconds before a refused authentication is told; `ServerAuth` can have others.  Dovecot: 2 (auth_failure_delay)."""
 
 _NEEDS_TOKENS: Final = frozenset(FOR_TOKENS)
 _NEEDS_PROGRAM: Final = frozenset({"EXTERNAL"})

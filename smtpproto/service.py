@@ -61,7 +61,8 @@ DEFAULT_EXTENSIONS: Final = default_extensions()
 """The same with the default limits."""
 
 MAX_ERRORS: Final = 20
-"""Refused commands and failed authentications in one session.  Postfix: 20 (smtpd_hard_error_limit)."""
+"""Refused commands and failed authentications in one session; `Service` can have others.  Postfix: 20
+(smtpd_hard_error_limit)."""
 
 
 class Service(Value):

@@ -31,7 +31,7 @@ from collections import deque
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .commands import (
     Auth,
@@ -79,7 +79,11 @@ class State(Enum):
     CLOSED = "closed: by QUIT, by 421, or by the end of the stream"
     ERROR = "broken: the peer has violated the protocol"
 
-    __hash__ = object.__hash__  # identity; Enum's own hashes the name, in Python, at ten times the price
+    if TYPE_CHECKING:
+
+        def __hash__(self) -> int: ...
+    else:
+        __hash__ = object.__hash__  # identity; Enum's own hashes the name, in Python, at ten times the price
 
 
 class _OfTable(Command):
@@ -112,7 +116,7 @@ class BadLine(Command):
 
 Kind = type[Command]
 Row = Mapping[int, State]
-_Outstanding = tuple[Command, Kind, Row, State]
+Outstanding = tuple[Command, Kind, Row, State]
 """A command, its kind, its row in the state that it will be answered in if all before it succeeds (empty where it has
 none), and the state that its own success leads to."""
 Table = Mapping[State, Mapping[Kind, Row]]
@@ -199,7 +203,17 @@ def _frozen(table: dict[State, dict[Kind, Row]]) -> Table:
 # without a recipient fails the transaction, and the last chunk of one that has failed ends it (RFC 3030 section 2; so
 # does Postfix): the next MAIL may be on its way already.
 TRANSITIONS, LATE = _table({Ehlo: {2: READY}, Helo: {2: READY}}, {Data: {354: DATA}})
+"""State -> command -> first digit of the reply, or the whole code where no other will do -> next state.
+
+Of SMTP: what may be sent and answered in each state; and what may only be answered there, as it was sent in a group.
+
+:meta hide-value:
+"""
 LMTP_TRANSITIONS, LMTP_LATE = _table({Lhlo: {2: READY}}, {})
+"""As `TRANSITIONS` and `LATE`, of LMTP.  RFC 2033.
+
+:meta hide-value:
+"""
 
 SERVICE_CLOSING: Final = 421
 """The reply after which the server is gone, whatever it answers: every state goes to CLOSED.  RFC 5321 section 3.8."""
@@ -274,7 +288,7 @@ class Session:
     """One session: the state, what is outstanding, and where that leads."""
 
     # There is one for each idle connection: not a word of data beyond these.
-    __slots__ = ("_behind", "_first", "_owed", "accepted", "lmtp", "predicted", "state")
+    __slots__ = ("_behind", "_owed", "accepted", "first", "lmtp", "predicted", "state")
 
     state: State
     """What the replies so far have confirmed."""
@@ -284,6 +298,8 @@ class Session:
     """Recipients accepted in the current mail transaction."""
     lmtp: bool
     """True where the session speaks LMTP.  RFC 2033."""
+    first: Outstanding | None
+    """What the next reply answers; None while nothing is outstanding."""
 
     def __init__(self, *, lmtp: bool = False) -> None:
         self.lmtp = lmtp
@@ -291,8 +307,8 @@ class Session:
         self.accepted = 0
         # What the next reply answers, and what is outstanding behind it.  A session in lock-step makes no deque, and an
         # idle one keeps none, so that it is small.
-        self._first: _Outstanding | None = None
-        self._behind: deque[_Outstanding] | None = None
+        self.first = None
+        self._behind: deque[Outstanding] | None = None
         self._owed = 0
         self.predicted = START
         self.add(Connect(), Connect)  # the greeting answers this
@@ -300,30 +316,19 @@ class Session:
     @property
     def outstanding(self) -> tuple[Command, ...]:
         """The commands that are not answered yet, oldest first."""
-        return () if self._first is None else (self._first[0], *(each[0] for each in self._behind or ()))
-
-    @property
-    def is_waiting(self) -> bool:
-        """True while anything is outstanding."""
-        return self._first is not None
+        return () if self.first is None else (self.first[0], *(each[0] for each in self._behind or ()))
 
     @property
     def waiting(self) -> int:
         """How many commands are outstanding."""
-        if self._first is None:
+        if self.first is None:
             return 0
         return 1 if self._behind is None else 1 + len(self._behind)
 
-    @property
-    def first(self) -> tuple[Command, Kind]:
-        """The command that the next reply answers, and its kind.  Only while `is_waiting`."""
-        assert self._first is not None
-        return self._first[:2]
-
     def objection(self, kind: Kind, *, pipelining: bool) -> str | None:
         """Why a command may not come now, as a sentence; None where it may."""
-        if self._first is not None:
-            last = (self._behind[-1] if self._behind else self._first)[1]
+        if self.first is not None:
+            last = (self._behind[-1] if self._behind else self.first)[1]
             if last in ENDS_GROUP:
                 return f"{_name(last)} is not answered yet, and nothing may follow it before (RFC 2920 section 3.1)"
             if not pipelining:
@@ -344,8 +349,8 @@ class Session:
         """As `command`, for one that was judged already, or that a server refuses: it owes a reply all the same."""
         made = self._step(command, kind, self.predicted)
         self.predicted = made[3]
-        if self._first is None:
-            self._first = made
+        if self.first is None:
+            self.first = made
         else:
             if self._behind is None:
                 self._behind = deque()
@@ -357,7 +362,7 @@ class Session:
         Raises `LocalProtocolError`, and changes nothing, where the table has no place for it.
         """
         # All in one function, as every reply comes through here, and a call costs as much as the rest of a line.
-        before, first = self.state, self._first
+        before, first = self.state, self.first
         if first is None:
             raise LocalProtocolError(f"a reply {code} that no command asked for")
         if before is CLOSED or before is ERROR:
@@ -391,16 +396,16 @@ class Session:
 
         The command; None, and nothing is changed, where it is anything else.
         """
-        first = self._first
+        first = self.first
         if first is None or first[2] is not _FURTHER or self.state is not RCPT or code >= 300:
             return None
         self.accepted += 1
         # As _pop does, which as a call would be a fifth of this.
         behind = self._behind
         if behind:
-            self._first = behind.popleft()
+            self.first = behind.popleft()
         else:
-            self._first = self._behind = None
+            self.first = self._behind = None
         return first[0]
 
     def tls_established(self) -> None:
@@ -430,20 +435,20 @@ class Session:
     def _pop(self) -> None:
         behind = self._behind
         if behind:
-            self._first = behind.popleft()
+            self.first = behind.popleft()
         else:
-            self._first = self._behind = None
+            self.first = self._behind = None
 
-    def _step(self, command: Command, kind: Kind, state: State) -> _Outstanding:
+    def _step(self, command: Command, kind: Kind, state: State) -> Outstanding:
         """With its row in this state."""
         step = (_LMTP_STEPS if self.lmtp else _STEPS)[state].get(kind)
         return (command, kind, _NO_ROW, state) if step is None else (command, kind, *step)
 
     def _predict_anew(self) -> None:
         """From the state, and as far as anything leads elsewhere than was thought."""
-        state, first, behind = self.state, self._first, self._behind
+        state, first, behind = self.state, self.first, self._behind
         if first is not None:
-            self._first = again = self._step(first[0], first[1], state)
+            self.first = again = self._step(first[0], first[1], state)
             state = again[3]
             if state is first[3]:
                 return

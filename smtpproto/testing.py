@@ -20,6 +20,8 @@ from .flows import Ask, Close, Dial, Effect, Flow, Next, Receive, Send, StartTls
 from .replies import Reply
 from .sasl import NO_BINDINGS, Question, ServerAnswer
 
+__all__ = ["accept", "link", "octets", "pieces", "whole"]
+
 T = TypeVar("T")
 Answer: TypeAlias = "Callable[[Event | Question], Reply | ServerAnswer]"
 Cut = Callable[[bytes], Iterable[bytes]]

@@ -21,6 +21,8 @@ from .grammar import Pattern, plain_str, require, shown
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
+__all__ = ["protocol_name", "received", "return_path"]
+
 _WIDTH: Final = 78
 """Characters of a line, where it can be folded.  RFC 5322 section 2.1.1."""
 _LONGEST: Final = 998

@@ -8,9 +8,9 @@ times the price for making a value, and at the price of the whole core for impor
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-set_field = object.__setattr__
+set_field: Callable[[object, str, Any], None] = object.__setattr__
 """How an ``__init__`` sets a field; nothing else may."""
 
 
@@ -23,7 +23,8 @@ class Value:
     """
 
     __slots__ = ()
-    __match_args__: ClassVar[tuple[str, ...]] = ()
+    if not TYPE_CHECKING:  # pragma: no branch - a type that is declared here would hide the names from type checkers
+        __match_args__ = ()
     _secret: ClassVar[frozenset[str]] = frozenset()
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -33,7 +34,7 @@ class Value:
         raise AttributeError(f"{type(self).__name__} is immutable: {name} cannot be deleted")
 
     def _fields(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in self.__match_args__)
+        return tuple(getattr(self, name) for name in field_names(type(self)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Value) or type(self) is not type(other):
@@ -46,7 +47,7 @@ class Value:
     def __repr__(self) -> str:
         shown = (
             f"{name}={'<redacted>' if name in self._secret and value is not None else repr(value)}"
-            for name, value in zip(self.__match_args__, self._fields(), strict=True)
+            for name, value in zip(field_names(type(self)), self._fields(), strict=True)
         )
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -60,10 +61,16 @@ class Value:
         return _restore, (type(self), self._fields())
 
 
+def field_names(cls: type[Value]) -> tuple[str, ...]:
+    """The names of the fields, of whatever class: that of a single one has them as its ``__match_args__``."""
+    names: tuple[str, ...] = getattr(cls, "__match_args__")  # noqa: B009 - `Value` does not declare them
+    return names
+
+
 def _restore(cls: type[Value], fields: tuple[Any, ...]) -> Value:
     """Unpickle: a value that was valid once is valid still."""
     value = cls.__new__(cls)
-    for name, field in zip(cls.__match_args__, fields, strict=True):
+    for name, field in zip(field_names(cls), fields, strict=True):
         set_field(value, name, field)
     return value
 

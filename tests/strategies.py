@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
 
 from smtpproto.addresses import AddressLiteral, Mailbox
 from smtpproto.commands import (
+    CLASSES,
     Auth,
     AuthResponse,
     Bdat,
@@ -187,24 +189,27 @@ def unknown_commands() -> st.SearchStrategy[UnknownCommand]:
 
 def commands() -> st.SearchStrategy[Command]:
     """Every command that `parse_command` gives."""
-    return st.one_of(
-        st.sampled_from([StartTls(), Data(), Rset(), Quit()]),
-        st.sampled_from([Ehlo, Helo, Lhlo]).flatmap(lambda cls: st.builds(cls, words())),
-        st.builds(Auth, st.text(st.sampled_from(string.ascii_uppercase + "-_1"), min_size=1, max_size=20), responses()),
-        st.builds(Auth, st.just("LOGIN")),
-        mails(),
-        rcpts(),
-        st.builds(Bdat, st.integers(0, 2**63 - 1), st.booleans()),
-        st.builds(Burl, urls(), st.booleans()),
-        st.builds(Noop, texts()),
-        st.builds(Help, texts()),
-        st.sampled_from([Vrfy, Expn]).flatmap(
-            lambda cls: st.builds(cls, texts(min_size=1), smtputf8=st.booleans()),
-        ),
-        st.builds(Etrn, words()),
-        st.sampled_from([XClient, XForward]).flatmap(lambda cls: st.builds(cls, attributes())),
-        unknown_commands(),
-    )
+    return st.one_of(*(make(cls) for cls, make in COMMANDS.items()))
+
+
+COMMANDS: dict[type[Command], Callable[[Any], st.SearchStrategy[Command]]] = {
+    **dict.fromkeys((StartTls, Data, Rset, Quit), st.builds),
+    **dict.fromkeys((Ehlo, Helo, Lhlo, Etrn), lambda cls: st.builds(cls, words())),
+    **dict.fromkeys((Noop, Help), lambda cls: st.builds(cls, texts())),
+    **dict.fromkeys((Vrfy, Expn), lambda cls: st.builds(cls, texts(min_size=1), smtputf8=st.booleans())),
+    **dict.fromkeys((XClient, XForward), lambda cls: st.builds(cls, attributes())),
+    Auth: lambda cls: st.builds(cls, mechanisms(), responses()) | st.builds(cls, st.just("LOGIN")),
+    Mail: lambda _: mails(),
+    Rcpt: lambda _: rcpts(),
+    Bdat: lambda cls: st.builds(cls, st.integers(0, 2**63 - 1), st.booleans()),
+    Burl: lambda cls: st.builds(cls, urls(), st.booleans()),
+    UnknownCommand: lambda _: unknown_commands(),
+}
+"""What makes those of each class."""
+
+
+def mechanisms() -> st.SearchStrategy[str]:
+    return st.text(st.sampled_from(string.ascii_uppercase + "-_1"), min_size=1, max_size=20)
 
 
 def auth_responses() -> st.SearchStrategy[AuthResponse]:
@@ -269,4 +274,5 @@ def session_commands(*, lmtp: bool = False) -> st.SearchStrategy[Command]:
         XForward({"NAME": "x"}),
         Quit(),
     ]
+    assert {type(command) for command in (*often, *chunks, *seldom)} >= set(CLASSES.values()) - {Ehlo, Helo, Lhlo}
     return st.sampled_from([*often, *often, *often, *chunks, *chunks, *seldom])

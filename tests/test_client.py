@@ -191,6 +191,9 @@ def test_the_json_of_the_last_challenge_is_kept_for_the_refusal() -> None:
     ask(client, plain, JSON)
     ask(client, refused, b"334 eA==\r\n")
     assert ask(client, refused, b"535 no\r\n") == [AuthFailed(refused, Reply(535, "no"))]
+    # What a reply to another command says is no challenge, whatever it looks like.
+    ask(client, Noop(), JSON.replace(b"334", b"250"))
+    assert ask(client, plain, b"535 no\r\n") == [AuthFailed(plain, Reply(535, "no"))]
     # And none where all went well after it.
     ask(client, plain, JSON)
     ask(client, refused, b"235 ok\r\n")
@@ -869,6 +872,16 @@ def test_a_chunk_is_not_accepted_before_it_is_sent(
         client.next_event() if looks else client.send_content(b"12345"[len(sent) :])
     with pytest.raises(RemoteProtocolError, match="a chunk was accepted"):
         client.next_event()
+
+
+@pytest.mark.rfc("3030", "2")
+@pytest.mark.rfc("5321", "4.2.1")
+def test_the_first_line_of_a_reply_tells_that_a_chunk_was_accepted_too_soon() -> None:
+    client = mailing_client("b@y.example")
+    client.send(Bdat(5))
+    assert receive(client, b"250-ok\r\n") == []
+    with pytest.raises(RemoteProtocolError, match="a chunk was accepted of which octets were still to be sent"):
+        client.send_content(b"12345")
 
 
 @pytest.mark.rfc("3030", "2")

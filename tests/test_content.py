@@ -166,9 +166,13 @@ def test_a_refused_chunk_changes_nothing(before: bytes, after: bytes, where: lis
         assert stuffer.end() == other.end()
 
 
+LONG = b"a line with a dot.\r\n" * 8000
+"""More than is looked at at once."""
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize(
-    "chunk", [b"", b"text", b"a.b\r\n", b"a\r\nb\r\n", b"x" * 50 + b"\r\n" + b"y.\r\n", (b"A" * 76 + b"\r\n") * 9]
+    "chunk", [b"", b"text", b"a.b\r\n", b"a\r\nb\r\n", b"x" * 50 + b"\r\n" + b"y.\r\n", (b"A" * 76 + b"\r\n") * 9, LONG]
 )
 def test_the_chunk_itself_comes_back_where_nothing_changes(policy: LineEnds, chunk: bytes) -> None:
     assert Stuffer(policy).stuff(chunk) is chunk

@@ -41,6 +41,7 @@ from smtpproto import (
     StartTlsReady,
     Unsolicited,
 )
+from smtpproto.values import field_names
 
 OK = Reply(250, "ok")
 
@@ -80,7 +81,7 @@ def test_every_reply_is_a_reply_received() -> None:
 
 @pytest.mark.parametrize("event", AT_THE_CLIENT + AT_THE_SERVER + OTHERS, ids=lambda event: type(event).__name__)
 def test_events_are_values_by_their_fields(event: Event) -> None:
-    fields = [getattr(event, name) for name in event.__match_args__]
+    fields = [getattr(event, name) for name in field_names(type(event))]
     assert type(event)(*fields) == event
     assert hash(type(event)(*fields)) == hash(event)
     with pytest.raises(AttributeError, match="immutable"):

@@ -48,6 +48,7 @@ from smtpproto.sasl.base import (
     readable,
     required_text,
 )
+from smtpproto.values import field_names
 from tests.sasl_peers import (
     Answering,
     assert_silent,
@@ -156,7 +157,7 @@ def test_errors_say_with_what_a_server_refuses() -> None:
 
 def test_questions_hold_what_is_asked_and_nothing_where_nothing_was_said() -> None:
     def fields(question: Question) -> tuple[object, ...]:
-        return tuple(getattr(question, name) for name in question.__match_args__)
+        return tuple(getattr(question, name) for name in field_names(type(question)))
 
     assert fields(Verify("tim", PASSWORD, "kurt")) == ("tim", PASSWORD, "kurt")
     assert fields(Verify("tim", PASSWORD)) == ("tim", PASSWORD, "")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpproto import (
+    EXTENSIONS,
     NEED_DATA,
     PAUSED,
     Auth,
@@ -47,8 +48,10 @@ from smtpproto import (
     Vrfy,
     testing,
 )
+from smtpproto.commands.base import KNOWN_VERBS
 from smtpproto.content import Unstuffer
 from smtpproto.lines import LineBuffer
+from smtpproto.parameters import MAIL_PARAMETERS, RCPT_PARAMETERS
 from smtpproto.states import BadLine
 from tests import strategies
 from tests.driving import EVERYTHING, events, give, look, mailing_server, ready_server, receive
@@ -350,9 +353,50 @@ def test_what_is_refused_the_second_time(line: bytes) -> None:
     assert code_of(bad(server, line + b"\r\n")) == (503, "5.5.1")
 
 
-def test_a_parameter_that_is_offered_by_its_own_name_is_recognised() -> None:
-    server = ready_server("XVERP")
-    assert receive(server, b"MAIL FROM:<> XVERP=+-\r\n") == [CommandReceived(Mail("", other={"XVERP": "+-"}))]
+@pytest.mark.rfc("5321", "2.2.2")
+@pytest.mark.parametrize("offer", ["XVERP", "xverp +- ="])
+def test_an_offered_extension_of_the_program_has_a_command_and_parameters_of_its_name(offer: str) -> None:
+    server = ready_server(offer)
+    verp = {"XVERP": "+-"}
+    assert give(server, b"xverp it\r\n", 250) == [CommandReceived(UnknownCommand("XVERP", "it"))]
+    assert give(server, b"MAIL FROM:<> XVERP=+-\r\n", 250) == [CommandReceived(Mail("", other=verp))]
+    assert give(server, b"RCPT TO:<b@y.example> xverp=+-\r\n", 250) == [
+        CommandReceived(Rcpt("b@y.example", other=verp))
+    ]
+    assert give(server, b"XVERP\r\n", 502) == [CommandReceived(UnknownCommand("XVERP"))]
+
+
+@pytest.mark.rfc("5321", "4.1.1.11")
+@pytest.mark.rfc("5321", "4.2.4")
+@pytest.mark.parametrize("keyword", sorted(EXTENSIONS))
+def test_an_offered_extension_of_the_engine_has_no_others_than_its_own(keyword: str) -> None:
+    """PIPELINING is no verb for being offered, nor is DSN a parameter."""
+    server = ready_server(*EXTENSIONS)
+    if keyword not in KNOWN_VERBS:
+        refused = bad(server, keyword.encode() + b"\r\n")
+        assert code_of(refused) == (500, "5.5.1")
+        server.send(refused.reply)
+    if keyword not in MAIL_PARAMETERS:
+        refused = bad(server, f"MAIL FROM:<> {keyword}=1\r\n".encode())
+        assert code_of(refused) == (555, "5.5.4")
+        server.send(refused.reply)
+    give(server, b"MAIL FROM:<>\r\n", 250)
+    if keyword not in RCPT_PARAMETERS:
+        assert code_of(bad(server, f"RCPT TO:<b@y.example> {keyword}\r\n".encode())) == (555, "5.5.4")
+
+
+@pytest.mark.rfc("5321", "4.1.4")
+def test_an_extension_of_the_program_is_one_from_ehlo_on() -> None:
+    server = ServerConnection()
+    server.send(Reply(220))
+    event = bad(server, b"XVERP\r\n")
+    assert code_of(event) == (500, "5.5.1")
+    server.send(event.reply)
+    assert receive(server, b"EHLO me\r\n") == [CommandReceived(Ehlo("me"))]
+    server.send(Reply(250, ("mx.example", "XVERP")))
+    assert give(server, b"XVERP\r\n", 250) == [CommandReceived(UnknownCommand("XVERP"))]
+    give(server, b"HELO me\r\n", 250)
+    assert code_of(bad(server, b"XVERP\r\n")) == (500, "5.5.1")
 
 
 def test_the_program_may_accept_what_the_engine_would_refuse() -> None:

@@ -14,7 +14,7 @@ from smtpproto.grammar import BadSyntax
 
 from .auth import Auth, AuthResponse
 from .base import AUTH_LINE, PARAMETERS_LINE, Command
-from .parse import parse_auth_response, parse_command
+from .parse import CLASSES, parse_auth_response, parse_command
 from .session import (
     Connect,
     Ehlo,
@@ -36,6 +36,7 @@ from .transaction import Bdat, Burl, Data, EndOfData, Mail, Rcpt, Rset
 
 __all__ = [
     "AUTH_LINE",
+    "CLASSES",
     "PARAMETERS_LINE",
     "Auth",
     "AuthResponse",

@@ -11,10 +11,10 @@ from smtpproto.limits import COMMAND_LINE
 from smtpproto.values import Value
 
 PARAMETERS_LINE: Final = 2048
-"""MAIL and RCPT.  512 octets and what each extension adds (RFC 5321 section 2.2.2), most of all SOLICIT with 1007
-(RFC 3865 section 2) and AUTH with 500 (RFC 4954 section 3); Postfix reads no more (line_length_limit)."""
+"""A line of MAIL or RCPT: 512 octets and what each extension adds (RFC 5321 section 2.2.2), most of all SOLICIT with
+1007 (RFC 3865 section 2) and AUTH with 500 (RFC 4954 section 3); Postfix reads no more (line_length_limit)."""
 AUTH_LINE: Final = 12288
-"""AUTH, and each line of its exchange.  RFC 4954 section 4."""
+"""A line of AUTH, and each of its exchange.  RFC 4954 section 4."""
 KNOWN_VERBS: Final = frozenset(
     {
         "AUTH",
@@ -74,6 +74,7 @@ class Command(Value):
 
 
 def check_text(text: object, what: str) -> str:
+    """A text that can be an argument; raises LocalProtocolError."""
     checked = require(grammar.TEXT, text, what)
     if checked != checked.strip(" \t"):
         raise LocalProtocolError(f"{what} is {shown(text)}: it must not begin or end with white space")

@@ -227,3 +227,5 @@ _PARSERS: Final[dict[bytes, tuple[type[Command], _Parse]]] = {
         (XForward, _attributes(XForward)),
     )
 }
+CLASSES: Final[Mapping[str, type[Command]]] = {verb.decode(): cls for verb, (cls, _) in _PARSERS.items()}
+"""The class of each verb that has one."""

@@ -19,7 +19,7 @@ from smtpproto.parameters import (
     ValidSince,
     check_other,
 )
-from smtpproto.values import set_field, slot_setter
+from smtpproto.values import field_names, set_field, slot_setter
 
 from .base import PARAMETERS_LINE, Command
 
@@ -49,7 +49,7 @@ class _Envelope(Command):
         cls._rows = tuple(known.values())
         cls._defaults = (*(row.default for row in cls._rows), NO_PARAMETERS)
         cls._plain = (*cls._defaults, ())
-        for index, name in enumerate(cls.__match_args__[1:]):
+        for index, name in enumerate(field_names(cls)[1:]):
             setattr(cls, name, _field(index))
 
     def _set(self, given: Sequence[Any]) -> None:
@@ -91,7 +91,7 @@ class _Envelope(Command):
 
     def __reduce__(self) -> tuple[Any, ...]:
         path, *fields = self._fields()
-        return _remade, (type(self), path, dict(zip(self.__match_args__[1:], fields, strict=True)))
+        return _remade, (type(self), path, dict(zip(field_names(type(self))[1:], fields, strict=True)))
 
 
 def _field(index: int) -> property:
@@ -215,7 +215,7 @@ class Mail(_Envelope, known=MAIL_PARAMETERS):
         return f"MAIL FROM:<{self.reverse_path}>{self._parameters()}"
 
     def __bytes__(self) -> bytes:
-        if self.is_plain:
+        if self._values is self._plain:
             return b"MAIL FROM:<%b>\r\n" % self.reverse_path.encode()
         return super().__bytes__()
 
@@ -264,19 +264,19 @@ class Rcpt(_Envelope, known=RCPT_PARAMETERS):
     @property
     def is_ascii(self) -> bool:
         """False where SMTPUTF8 is needed, because of the address or of a parameter.  RFC 6531 section 3.4."""
-        return self.forward_path.isascii() and (self.is_plain or self._line().isascii())
+        return self.forward_path.isascii() and (self._values is self._plain or self._line().isascii())
 
     @property
     def needed_extensions(self) -> tuple[tuple[str, str], ...]:
-        if self.is_ascii:
-            return self._needed() if self._used else ()
-        return (*self._needed(), ("SMTPUTF8", "what is not ASCII"))
+        if self._values is self._plain and self.forward_path.isascii():
+            return ()  # as most have it, so that it costs little
+        return self._needed() if self.is_ascii else (*self._needed(), ("SMTPUTF8", "what is not ASCII"))
 
     def _line(self) -> str:
         return f"RCPT TO:<{self.forward_path}>{self._parameters()}"
 
     def __bytes__(self) -> bytes:
-        if self.is_plain:
+        if self._values is self._plain:
             return b"RCPT TO:<%b>\r\n" % self.forward_path.encode()
         return super().__bytes__()
 
@@ -288,7 +288,8 @@ _MAIL_FIELDS: Final = {name: index for index, name in enumerate(Mail.__match_arg
 
 
 CHUNK_MAX: Final = 2**63 - 1
-"""RFC 3030 sets no bound to a chunk-size; what does not go into 64 bits is a mistake, or an attack, everywhere."""
+"""The largest chunk-size of BDAT.  RFC 3030 section 2 sets no bound to it; what does not go into 64 bits is a mistake,
+or an attack, everywhere."""
 
 
 class Bdat(Command):

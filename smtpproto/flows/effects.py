@@ -164,6 +164,7 @@ class Close(Effect):
 
 
 Flow = Generator[Effect, Any, T]
+"""A conversation: yields effects, is sent the answers, and returns what became of it."""
 Watcher = Callable[[Event], object]
 """Sees every event."""
 

@@ -58,10 +58,11 @@ class Whole:
     chunks: Source = iter(())
 
     def __init__(self, whole: bytes) -> None:
-        self.whole = whole
+        self.whole: bytes = whole
 
     @property
     def size(self) -> int:
+        """Octets."""
         return len(self.whole)
 
 
@@ -99,34 +100,34 @@ class Outgoing:
     content: Content
 
     def __init__(self, envelope: Envelope, *, lmtp: bool = False) -> None:
-        self.envelope = envelope
+        self.envelope: Envelope = envelope
         self.whole: bytes | None = None
         """All of its content, where that is in memory."""
-        self.chunked = False
+        self.chunked: bool = False
         self.error: Exception | None = None
         self._lmtp = lmtp
         recipients = envelope.recipients
         self._answered_as = _first_of_equals(recipients) if lmtp else range(len(recipients))
         self._named = len(set(self._answered_as)) if lmtp else len(recipients)
-        self.unanswered = 0
+        self.unanswered: int = 0
         """Commands of it that wait for their replies."""
-        self.complete = False
+        self.complete: bool = False
         """All of it that will be sent was."""
-        self.begun = False
+        self.begun: bool = False
         """Its MAIL was sent."""
-        self.end_gathered = False
-        self.end_written = False
+        self.end_gathered: bool = False
+        self.end_written: bool = False
         """The last octet of its content, and what ends it, was given to the transport."""
-        self.exhausted = False
+        self.exhausted: bool = False
         """There is no more content: it was read to its end."""
-        self.taken = 0
+        self.taken: int = 0
         """Octets of its content that were read; so many of them the program was told of,"""
-        self.reported = 0
-        self.seen = 0
+        self.reported: int = 0
+        self.seen: int = 0
         """and behind so many it was looked whether the server has said anything."""
-        self.go_ahead = False
+        self.go_ahead: bool = False
         """354 was given."""
-        self.is_refused = False
+        self.is_refused: bool = False
         """Nothing of it that is sent from now on could be accepted."""
         self._eight_bit = False
         self._mail: Reply | None = None

@@ -16,7 +16,7 @@ from .base import (
     MechanismError,
     ServerExchange,
     ask,
-    ask_client,
+    ask_first,
     checked_text,
     decoded_text,
     one_message,
@@ -27,7 +27,7 @@ from .questions import VerifyAnonymous
 ANONYMOUS: Final = "anonymous"
 """The name under which such a client is known.  It says less than the trace, which anyone may write."""
 TRACE_LENGTH: Final = 255
-"""Characters.  RFC 4505 section 2."""
+"""Characters of the trace of ANONYMOUS.  RFC 4505 section 2."""
 
 
 class AnonymousClient(Value):
@@ -74,7 +74,7 @@ class AnonymousServer:
 
     def exchange(self, initial_response: bytes | None = None) -> ServerExchange:
         """Ask the program about the one message; an empty challenge where it did not come with the command."""
-        message = (yield from ask_client(b"")) if initial_response is None else initial_response
+        message = yield from ask_first(initial_response)
         trace = decoded_text("the trace", message)
         objection = _objection(trace)
         if objection:

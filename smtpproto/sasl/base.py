@@ -29,7 +29,7 @@ it returns instead of it (see `smtpproto.sasl.choice.Bindable`).
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias, TypeVar
 
 from smtpproto.errors import LocalProtocolError, SmtpError
 from smtpproto.grammar import Pattern, base64
@@ -119,6 +119,32 @@ class Credentials(Value):
             raise LocalProtocolError("the username is empty, but there is a password: give both")
 
 
+class PasswordClient(Value):
+    """The client's side of a mechanism that has a username and a password, and can act as nobody else.
+
+    Raises `LocalProtocolError` for an empty field, or one that holds NUL.
+    """
+
+    __slots__ = ("username", "password")
+    __match_args__ = ("username", "password")
+    _secret = frozenset({"password"})
+
+    username: str
+    password: str
+
+    def __init__(self, username: str, password: str) -> None:
+        Credentials(username, password)
+        set_field(self, "username", username)
+        set_field(self, "password", password)
+
+    @classmethod
+    def suiting(cls, credentials: Credentials) -> Self | None:
+        """The mechanism for these credentials, or ``None``: without a password, and for acting as someone else."""
+        if credentials.password is None or credentials.authorization_id:
+            return None
+        return cls(credentials.username, credentials.password)
+
+
 class Challenge(Value):
     """What a server says in an exchange: a 334 reply.  RFC 4954 section 4."""
 
@@ -157,6 +183,7 @@ ClientExchange: TypeAlias = Generator[bytes | None, Challenge | None, None]
 """The client's side of one attempt: yields responses, is sent challenges, and ``None`` on success."""
 
 ServerStep: TypeAlias = Challenge | Question
+"""What the server's side of an exchange yields."""
 ServerAnswer: TypeAlias = "bytes | bool | str | ScramCredential | None"
 """The client's decoded response to a `Challenge`; the program's answer to a `Question`."""
 ServerExchange: TypeAlias = Generator[ServerStep, ServerAnswer, Identity]
@@ -279,6 +306,11 @@ def ask_client(challenge: bytes) -> Generator[ServerStep, ServerAnswer, bytes]:
     if not isinstance(response, bytes):
         raise LocalProtocolError(f"a Challenge was answered with {type(response).__name__}: it must be bytes")
     return response
+
+
+def ask_first(initial_response: bytes | None, challenge: bytes = b"") -> Generator[ServerStep, ServerAnswer, bytes]:
+    """What the client says first: with AUTH, or else in response to the challenge.  RFC 4954 section 4."""
+    return (yield from ask_client(challenge)) if initial_response is None else initial_response
 
 
 def ask_program(question: Verify) -> ServerExchange:

@@ -46,6 +46,7 @@ class Bindable(Protocol):
 ClientFactory: TypeAlias = Callable[[Credentials], ClientMechanism | None]
 """Makes a mechanism, or returns ``None`` where the credentials are not of its kind."""
 ServerFactory: TypeAlias = Callable[[], ServerMechanism]
+"""Makes a mechanism."""
 
 # The mechanisms import this room, so the package, which knows them all, fills these two.
 CLIENT_MECHANISMS: dict[str, ClientFactory] = {}

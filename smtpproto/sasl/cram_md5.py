@@ -11,14 +11,13 @@ from typing import Final
 
 from smtpproto.errors import LocalProtocolError
 from smtpproto.grammar import Pattern
-from smtpproto.values import Value, set_field
 
 from .base import (
     AuthenticationRefused,
     ClientExchange,
-    Credentials,
     Identity,
     MechanismError,
+    PasswordClient,
     ServerExchange,
     ask,
     ask_client,
@@ -32,30 +31,13 @@ _DIGEST: Final = re.compile(rb"[0-9a-f]{32}")
 _HOST: Final = Pattern(r"[\x21-\x3b\x3d\x3f\x41-\x7e]+")
 
 
-class CramMd5Client(Value):
+class CramMd5Client(PasswordClient):
     """The client's side.  Raises `LocalProtocolError` for an empty field, or one that holds NUL."""
 
-    __slots__ = ("username", "password")
-    __match_args__ = ("username", "password")
-    _secret = frozenset({"password"})
+    __slots__ = ()
 
     name = "CRAM-MD5"
     exposes_secret = False
-
-    username: str
-    password: str
-
-    def __init__(self, username: str, password: str) -> None:
-        Credentials(username, password)
-        set_field(self, "username", username)
-        set_field(self, "password", password)
-
-    @classmethod
-    def suiting(cls, credentials: Credentials) -> CramMd5Client | None:
-        """The mechanism for these credentials, or ``None``: without a password, and for acting as someone else."""
-        if credentials.password is None or credentials.authorization_id:
-            return None
-        return cls(credentials.username, credentials.password)
 
     def exchange(self) -> ClientExchange:
         """One challenge, one answer; the server speaks first."""

@@ -20,13 +20,14 @@ DIGEST_SIZES: Final = {"SHA-1": 20, "SHA-256": 32, "SHA-512": 64}
 """Octets."""
 
 MIN_ITERATIONS: Final = 4096
-"""RFC 5802 section 5.1, RFC 7677 section 4."""
+"""Fewer iterations than these are no SCRAM: RFC 5802 section 5.1, RFC 7677 section 4."""
 MOST_ITERATIONS: Final = 2**31 - 1
-"""What the PBKDF2 of the standard library takes; it would be at it for half an hour."""
+"""The most iterations of a credential: what the PBKDF2 of the standard library takes; it would be at it for half an
+hour."""
 DEFAULT_ITERATIONS: Final = 15_000
-"""RFC 7677 section 4; it is the clients that pay for it, at each login."""
+"""Iterations of a credential that is derived.  RFC 7677 section 4; it is the clients that pay for it, at each login."""
 SALT_LENGTH: Final = 16
-"""Octets."""
+"""Octets of a salt that is made.  RFC 5802 section 5.1 names no number."""
 
 _STORED: Final = Pattern(r"SCRAM-([A-Z0-9-]+)\$([0-9]{1,10}):([^:$]+)\$([^:$]+):([^:$]+)")
 
@@ -180,6 +181,7 @@ def proves(credential: ScramCredential, proof: bytes, signed: bytes) -> bool:
 
 
 def xor(left: bytes, right: bytes) -> bytes:
+    """Octet by octet; both are of one length."""
     return bytes(a ^ b for a, b in zip(left, right, strict=True))
 
 

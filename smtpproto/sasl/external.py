@@ -11,7 +11,7 @@ from .base import (
     Identity,
     ServerExchange,
     ask,
-    ask_client,
+    ask_first,
     checked_text,
     decoded_text,
     one_message,
@@ -60,7 +60,7 @@ class ExternalServer:
 
     def exchange(self, initial_response: bytes | None = None) -> ServerExchange:
         """Ask the program about the one message; an empty challenge where it did not come with the command."""
-        message = (yield from ask_client(b"")) if initial_response is None else initial_response
+        message = yield from ask_first(initial_response)
         authorization_id = decoded_text("the authorization identity", message)
         username = yield from ask(VerifyExternal(authorization_id), str)
         if not username:

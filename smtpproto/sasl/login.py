@@ -10,13 +10,12 @@ No charset was ever agreed on: it is UTF-8, on both sides.
 
 from __future__ import annotations
 
-from smtpproto.values import Value, set_field
-
 from .base import (
     ClientExchange,
-    Credentials,
+    PasswordClient,
     ServerExchange,
     ask_client,
+    ask_first,
     ask_program,
     premature_success,
     required_text,
@@ -24,30 +23,13 @@ from .base import (
 from .questions import Verify
 
 
-class LoginClient(Value):
+class LoginClient(PasswordClient):
     """The client's side.  Raises `LocalProtocolError` for an empty field, or one that holds NUL."""
 
-    __slots__ = ("username", "password")
-    __match_args__ = ("username", "password")
-    _secret = frozenset({"password"})
+    __slots__ = ()
 
     name = "LOGIN"
     exposes_secret = True
-
-    username: str
-    password: str
-
-    def __init__(self, username: str, password: str) -> None:
-        Credentials(username, password)
-        set_field(self, "username", username)
-        set_field(self, "password", password)
-
-    @classmethod
-    def suiting(cls, credentials: Credentials) -> LoginClient | None:
-        """The mechanism for these credentials, or ``None``: without a password, and for acting as someone else."""
-        if credentials.password is None or credentials.authorization_id:
-            return None
-        return cls(credentials.username, credentials.password)
 
     def exchange(self) -> ClientExchange:
         """Two prompts, two answers; the server speaks first."""
@@ -69,7 +51,7 @@ class LoginServer:
 
     def exchange(self, initial_response: bytes | None = None) -> ServerExchange:
         """Ask for what is needed: many clients send the username with AUTH, although the server should speak first."""
-        first = (yield from ask_client(b"Username:")) if initial_response is None else initial_response
+        first = yield from ask_first(initial_response, b"Username:")
         username = required_text("the username", first)
         password = required_text("the password", (yield from ask_client(b"Password:")))
         return (yield from ask_program(Verify(username, password)))

@@ -20,7 +20,7 @@ from .base import (
     MechanismError,
     ServerExchange,
     ask,
-    ask_client,
+    ask_first,
     checked_text,
     checked_token,
     readable,
@@ -119,7 +119,7 @@ class OAuthBearerServer:
 
     def exchange(self, initial_response: bytes | None = None) -> ServerExchange:
         """Ask the program about the one message; an empty challenge where it did not come with the command."""
-        message = (yield from ask_client(b"")) if initial_response is None else initial_response
+        message = yield from ask_first(initial_response)
         header, rest = split_header(message)
         if header.flag == "p":
             raise MechanismError("OAUTHBEARER has no channel binding")

@@ -9,7 +9,7 @@ from .base import (
     Credentials,
     MechanismError,
     ServerExchange,
-    ask_client,
+    ask_first,
     ask_program,
     decoded_text,
     one_message,
@@ -61,7 +61,7 @@ class PlainServer:
 
     def exchange(self, initial_response: bytes | None = None) -> ServerExchange:
         """Ask the program about the one message; an empty challenge where it did not come with AUTH."""
-        message = (yield from ask_client(b"")) if initial_response is None else initial_response
+        message = yield from ask_first(initial_response)
         fields = message.split(b"\0")
         if len(fields) != 3:
             raise MechanismError("a PLAIN message has three fields, with a NUL between each two of them")

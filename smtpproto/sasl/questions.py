@@ -54,7 +54,7 @@ class FindCredential(Question):
 
     __slots__ = ("username", "hash")
     __match_args__ = ("username", "hash")
-    answers = ("ScramCredential", "str")
+    answers: ClassVar[tuple[str, ...]] = ("ScramCredential", "str")
 
     username: str
     """As SASLprep leaves it."""
@@ -74,7 +74,7 @@ class FindPassword(Question):
 
     __slots__ = ("username",)
     __match_args__ = ("username",)
-    answers = ("str",)
+    answers: ClassVar[tuple[str, ...]] = ("str",)
 
     username: str
 
@@ -106,7 +106,7 @@ class VerifyToken(Question):
     __slots__ = ("token", "authorization_id")
     __match_args__ = ("token", "authorization_id")
     _secret = frozenset({"token"})
-    answers = ("str",)
+    answers: ClassVar[tuple[str, ...]] = ("str",)
 
     token: str
     authorization_id: str
@@ -126,7 +126,7 @@ class VerifyExternal(Question):
 
     __slots__ = ("authorization_id",)
     __match_args__ = ("authorization_id",)
-    answers = ("str",)
+    answers: ClassVar[tuple[str, ...]] = ("str",)
 
     authorization_id: str
     """Empty: the user's own."""

@@ -42,6 +42,7 @@ from .base import (
     ServerStep,
     ask,
     ask_client,
+    ask_first,
     decoded_text,
     premature_success,
     readable,
@@ -84,7 +85,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 MAX_ITERATIONS: Final = 1_000_000
-"""A second or so.  A server could otherwise keep the client busy for an hour."""
+"""Iterations that a client hashes, unless it is told otherwise: a second or so.  A server could
+otherwise keep the client busy for an hour."""
 
 MAX_SALT_LENGTH: Final = 64
 """Octets of a salt that is invented: as many as SHA-512 gives."""
@@ -295,7 +297,7 @@ class ScramServer:
 
     def exchange(self, initial_response: bytes | None = None) -> ServerExchange:
         """Two messages, a signature, and an empty response."""
-        message = (yield from ask_client(b"")) if initial_response is None else initial_response
+        message = yield from ask_first(initial_response)
         header, first = split_header(message)
         binding = yield from self._agreed(header)
         acting = header.authorization_id

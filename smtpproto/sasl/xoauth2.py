@@ -16,7 +16,7 @@ from .base import (
     Credentials,
     MechanismError,
     ServerExchange,
-    ask_client,
+    ask_first,
     checked_text,
     checked_token,
     decoded_text,
@@ -88,7 +88,7 @@ class XOAuth2Server:
 
     def exchange(self, initial_response: bytes | None = None) -> ServerExchange:
         """Ask the program about the one message; an empty challenge where it did not come with the command."""
-        message = (yield from ask_client(b"")) if initial_response is None else initial_response
+        message = yield from ask_first(initial_response)
         match = _MESSAGE.fullmatch(decoded_text("the message", message))
         if match is None:
             raise MechanismError("an XOAUTH2 message has a user and a bearer token, each with ^A behind it")
