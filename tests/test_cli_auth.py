@@ -33,14 +33,14 @@ from smtpproto import (
     ServerAuth,
 )
 from smtpproto.sasl import MECHANISMS
-from smtpproto_adapters import certificates
-from smtpproto_adapters.arrivals import Witnessing
 from smtpproto_adapters.blocking import Server
-from smtpproto_adapters.hints import FOR_CERTIFICATES, FOR_PASSWORDS, FOR_TOKENS, OF_SCRAM, hint
+from smtpproto_adapters.cli import certificates
+from smtpproto_adapters.cli.hints import FOR_CERTIFICATES, FOR_PASSWORDS, FOR_TOKENS, OF_SCRAM, hint
+from smtpproto_adapters.cli.serve.arrivals import Witnessing
+from smtpproto_adapters.cli.serve.users import owner_of
+from smtpproto_adapters.cli.statuses import Status
+from smtpproto_adapters.cli.trace import Outcome, Secrets
 from smtpproto_adapters.local import LocalServer
-from smtpproto_adapters.server_users import owner_of
-from smtpproto_adapters.statuses import Status
-from smtpproto_adapters.trace import Outcome, Secrets
 from tests.commanding import Command
 from tests.scripted import Close, Expect, ReadAll, Say, ScriptedServer
 

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from smtpproto import ErrorCode
-from smtpproto_adapters import recorded
-from smtpproto_adapters.explaining import explain
-from smtpproto_adapters.recorded import NoSession, Recording, Said
-from smtpproto_adapters.transcripts import read
+from smtpproto_adapters.cli.explain import recorded
+from smtpproto_adapters.cli.explain.explaining import explain
+from smtpproto_adapters.cli.explain.recorded import NoSession, Recording, Said
+from smtpproto_adapters.cli.explain.transcripts import read
 from tests.commanding import Command, on_terminal, start
 from tests.replaying import FOLDER, NAMES
 from tests.scripted import Close, Expect, Say, ScriptedServer, Step
@@ -31,7 +31,7 @@ from tests.test_transcripts import AGAINST_THE_RULES, BROKEN_OFF, TOO_EARLY
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from smtpproto_adapters.explanation import Explanation
+    from smtpproto_adapters.cli.explain.explanation import Explanation
 
 GOES_ON_UNANSWERED = "dovecot-auth-login"
 """The client sends its user name and its password although AUTH got no answer; who plays it stops there."""

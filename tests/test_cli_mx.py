@@ -14,7 +14,7 @@ pytest.importorskip("trio")
 pytest.importorskip("dns")
 
 from smtpproto import ErrorCode
-from smtpproto_adapters import command_mx
+from smtpproto_adapters.cli.mx import read_server
 from smtpproto_adapters.local import LocalServer
 from tests.commanding import Command, Outcome, on_terminal, without
 from tests.nameserver import NameServer
@@ -238,7 +238,7 @@ def test_a_resolver_that_is_none(command: Command, text: str) -> None:
     ],
 )
 def test_a_resolver(text: str, server: tuple[str, int]) -> None:
-    assert command_mx.read_server(text) == server
+    assert read_server(text) == server
 
 
 def test_a_resolver_is_for_mx(command: Command) -> None:

@@ -22,14 +22,14 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from smtpproto import DeliveryResult, Envelope, ErrorCode, Fate, RecipientResult, Reply, TransportError
-from smtpproto_adapters import progress
 from smtpproto_adapters.blocking import Server
-from smtpproto_adapters.command_send import outcome_of
+from smtpproto_adapters.cli import progress
+from smtpproto_adapters.cli.message_file import LONGEST_HEADER, MessageFile
+from smtpproto_adapters.cli.send import outcome_of
+from smtpproto_adapters.cli.statuses import Status
 from smtpproto_adapters.handler import Decision, Handler, ServerSession
 from smtpproto_adapters.inbox import Inbox
 from smtpproto_adapters.local import LocalServer
-from smtpproto_adapters.message_file import LONGEST_HEADER, MessageFile
-from smtpproto_adapters.statuses import Status
 from tests.commanding import Command, on_terminal, start, without
 from tests.scripted import Close, Expect, ReadAll, Reset, Say, ScriptedServer, Silence, closed_port
 
@@ -654,7 +654,7 @@ def test_json(command: Command, server: LocalServer, message: str) -> None:
 def test_json_needs_no_rich(
     command: Command, server: LocalServer, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without(monkeypatch, "rich", "ladder", "progress")
+    without(monkeypatch, "rich", "cli.ladder", "cli.progress")
     assert command("send", server.url, *to(BOB), message, "--json").status == 0
     outcome = command("send", server.url, *to(BOB), message)
     assert outcome.status == Status.NOT_INSTALLED
@@ -807,7 +807,7 @@ def test_an_interrupt(message: str, steps: tuple[object, ...], sentence: str, ad
 
 
 def test_what_is_our_own_fault_is_not_hidden(command: Command, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from smtpproto_adapters import sessions
+    from smtpproto_adapters.cli import sessions
 
     def broken(*_: object) -> None:
         raise ExceptionGroup("a nursery", [ZeroDivisionError()])

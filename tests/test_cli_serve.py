@@ -25,9 +25,9 @@ import trustme
 from rich.cells import cell_len
 
 from smtpproto import AuthenticationFailed, Envelope, ErrorCode, Reply, Security
-from smtpproto_adapters import arrivals
 from smtpproto_adapters.blocking import Client
-from smtpproto_adapters.statuses import Status
+from smtpproto_adapters.cli.serve import arrivals
+from smtpproto_adapters.cli.statuses import Status
 from tests.commanding import Command, on_terminal, start, without
 from tests.serving import ANN, BOB, MESSAGE, Serving, say, send
 
@@ -404,14 +404,14 @@ def test_help_fits_a_terminal(command: Command, monkeypatch: pytest.MonkeyPatch)
 def test_an_extra_that_is_not_installed_is_named(
     command: Command, monkeypatch: pytest.MonkeyPatch, package: str, argv: tuple[str, ...]
 ) -> None:
-    without(monkeypatch, package, "ladder", "server_ladder")
+    without(monkeypatch, package, "cli.ladder", "cli.serve.ladder")
     outcome = command("serve", "--port", "0", *argv)
     assert outcome.status == Status.NOT_INSTALLED
     assert f"{package} is not installed" in outcome.complaint
 
 
 def test_json_needs_no_rich(serving: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    without(monkeypatch, "rich", "ladder", "server_ladder")
+    without(monkeypatch, "rich", "cli.ladder", "cli.serve.ladder")
     with serving("--once", "--json") as server:
         send(server.url)
     assert server.status == 0
@@ -445,7 +445,7 @@ def test_colours_are_for_terminals_that_want_them(serving: Any, monkeypatch: pyt
 
 
 def test_a_client_that_does_not_leave_is_not_waited_for_too_long(serving: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from smtpproto_adapters import command_serve
+    from smtpproto_adapters.cli.serve import command as command_serve
 
     monkeypatch.setattr(command_serve, "LAST_WORDS", 0.2)
     with serving("--once") as server:

@@ -30,6 +30,8 @@ from .transport import (
     run_async,
 )
 
+__all__ = ["Client", "Server", "Wire", "serve"]
+
 WINDOW = 262_144
 """Octets that asyncio is given at a time, for it may copy what it cannot write at once."""
 

@@ -23,6 +23,8 @@ from .bindings import channel_bindings
 from .translate import translate, translate_tls
 from .transport import CLOSE_SECONDS, EARLY_SIZE, READ_SIZE, HalfClose, named
 
+__all__ = ["Channel", "TlsInfo", "default_context"]
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -86,7 +88,7 @@ class Channel:
         bindings: Mapping[str, bytes] = NO_BINDINGS,
     ) -> None:
         """``bindings``: the channel bindings of a server, which `ssl` does not tell."""
-        self.peer = peer
+        self.peer: str = peer
         self._bindings = bindings
         self._context = context
         self._clock = clock
@@ -96,7 +98,7 @@ class Channel:
         self._early = bytearray()  # what came while nobody wanted to read, below TLS
         self._ended = False  # the peer will write no more
         self._deaf = False  # the peer will read no more
-        self.tls_failure = ""
+        self.tls_failure: str = ""
         """Why the TLS handshake failed; empty where it did not."""
 
     @property

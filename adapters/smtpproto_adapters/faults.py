@@ -20,57 +20,42 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from smtpproto import (
     Auth,
     AuthResponse,
     Bdat,
-    Burl,
     Command,
     CommandReceived,
     Connect,
     ContentReceived,
     Data,
-    Ehlo,
     EndOfData,
     ErrorCode,
-    Etrn,
     Event,
-    Expn,
-    Helo,
-    Help,
-    Lhlo,
     LocalProtocolError,
     Mail,
-    Noop,
     NotTls,
-    Quit,
-    Rcpt,
     Reply,
-    Rset,
     TransportError,
-    Vrfy,
-    XClient,
-    XForward,
 )
-from smtpproto import StartTls as StartTlsCommand
+from smtpproto.commands import CLASSES
 from smtpproto.flows import Ask, Effect, Flow, Receive, Send, StartTls
 from smtpproto.sasl import Question
+
+__all__ = ["Fault", "Faults"]
 
 T = TypeVar("T")
 
 _EARLY: Final = 1_048_576
 """Octets that are kept at most of what a client sends while it is kept waiting."""
 
-_VERBS: Final[tuple[type[Command], ...]] = (
-    *(Ehlo, Helo, Lhlo, StartTlsCommand, Auth, Mail, Rcpt, Data, Bdat, Burl, Rset, Noop, Quit, Vrfy, Expn, Help, Etrn),
-    *(XClient, XForward),
-)
-_KINDS: Final[dict[str, type[Command]]] = {
+_KINDS: Final[Mapping[str, type[Command]]] = {
     "GREETING": Connect,
     ".": EndOfData,
-    **{kind.verb.upper(): kind for kind in _VERBS},
+    **CLASSES,
 }
 _END_OF_DATA: Final = "END OF DATA"
 _CONTENT: Final = "CONTENT"

@@ -76,6 +76,14 @@ class ServerSession:
         return self._core.hello
 
     @property
+    def offer(self) -> tuple[str, ...]:
+        """What the service offers it now: the lines of the reply to EHLO, but for the first.
+
+        A `hello` that answers by itself makes its reply of them.
+        """
+        return self._core.offer
+
+    @property
     def extended(self) -> bool:
         """It said EHLO or LHLO, and not HELO."""
         return self._core.connection.extended
@@ -245,7 +253,11 @@ class Handler:
         return None
 
     def command(self, session: ServerSession, command: Command) -> Decision:
-        """Any other command: NOOP, VRFY, EXPN, HELP, ETRN, STARTTLS, one that the engine does not know …"""
+        """Any other command: NOOP, VRFY, EXPN, HELP, ETRN, STARTTLS …
+
+        And the one of an extension that the service offers and the engine does not know, where it is named as its
+        keyword: an `UnknownCommand`.  Other unknown ones are for `bad_command`.
+        """
         return None
 
     def bad_command(self, session: ServerSession, event: BadCommand) -> Decision:

@@ -14,6 +14,8 @@ from smtpproto import LocalProtocolError, Reply
 from .handler import Handler, Outcome, ServerSession
 from .received import ReceivedMessage
 
+__all__ = ["MAX_MESSAGES", "Inbox"]
+
 MAX_MESSAGES: Final = 10_000
 """Messages that an `Inbox` keeps by default."""
 

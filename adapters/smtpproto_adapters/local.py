@@ -20,6 +20,8 @@ from .inbox import Inbox
 if TYPE_CHECKING:
     from smtpproto.sasl import ServerMechanism
 
+__all__ = ["LocalServer"]
+
 _HOST: Final = "127.0.0.1"
 _NAMES: Final = ("localhost", "127.0.0.1", "::1")
 _GRACE: Final = 0.1

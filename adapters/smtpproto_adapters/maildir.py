@@ -30,6 +30,8 @@ from .handler import Decision, Handler, Outcome, ServerSession
 from .transport import named
 from .turn import logger
 
+__all__ = ["Maildir", "folder_name"]
+
 IN_MEMORY: Final = 262_144
 """Octets of a message that are kept in memory while it comes in; one that is longer goes to a temporary file."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import ClassVar, Final
 
@@ -85,7 +85,9 @@ class ServerCore:
         self.handler = handler
         self.service = service
         self.context = context
-        self.channel_bindings = channel_bindings(None if certificate is None else certificate_of(certificate))
+        self.channel_bindings: Mapping[str, bytes] = channel_bindings(
+            None if certificate is None else certificate_of(certificate)
+        )
         self.implicit_tls = implicit_tls
         self.max_connections = max_connections
         self.on_event = on_event

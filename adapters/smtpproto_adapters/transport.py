@@ -20,6 +20,8 @@ from smtpproto.sasl import Question, ServerAnswer
 if TYPE_CHECKING:
     from pathlib import Path
 
+__all__ = ["READ_SIZE", "Address", "AsyncWire", "Early", "HalfClose", "Wire", "literal_of", "run", "run_async"]
+
 T = TypeVar("T")
 Subject: TypeAlias = Event | Question
 Answer: TypeAlias = "Reply | Sequence[Reply] | ServerAnswer"
@@ -63,11 +65,25 @@ class Wire(Protocol):
     both would wait for each other for ever (RFC 2920 section 3.1).  What came that way is received first.
     """
 
-    def dial(self, host: str, port: int, path: str | None, timeout: float | None) -> AddressLiteral | None: ...
-    def send(self, data: Octets, timeout: float | None) -> None: ...
-    def receive(self, timeout: float | None) -> bytes: ...
-    def half_close(self) -> None: ...
-    def close(self) -> None: ...
+    def dial(self, host: str, port: int, path: str | None, timeout: float | None) -> AddressLiteral | None:
+        """Connect, to the unix socket where there is a path; what this end is called there, where that is known."""
+        ...
+
+    def send(self, data: Octets, timeout: float | None) -> None:
+        """Write all of it."""
+        ...
+
+    def receive(self, timeout: float | None) -> bytes:
+        """What has come, as soon as there is something; ``b""`` at the end of the stream."""
+        ...
+
+    def half_close(self) -> None:
+        """Say that nothing more will be written."""
+        ...
+
+    def close(self) -> None:
+        """Write what is left, and close; it may be closed already."""
+        ...
 
 
 class Early:
@@ -98,14 +114,34 @@ class Early:
 class AsyncWire(Protocol):
     """The same for those that wait with ``await``."""
 
-    async def dial(self, host: str, port: int, path: str | None, timeout: float | None) -> AddressLiteral | None: ...
-    async def send(self, data: Octets, timeout: float | None) -> None: ...
-    async def receive(self, timeout: float | None) -> bytes: ...
-    async def half_close(self) -> None: ...
-    async def close(self) -> None: ...
-    async def abort(self) -> None: ...
+    async def dial(self, host: str, port: int, path: str | None, timeout: float | None) -> AddressLiteral | None:
+        """As `Wire.dial`."""
+        ...
+
+    async def send(self, data: Octets, timeout: float | None) -> None:
+        """As `Wire.send`."""
+        ...
+
+    async def receive(self, timeout: float | None) -> bytes:
+        """As `Wire.receive`."""
+        ...
+
+    async def half_close(self) -> None:
+        """As `Wire.half_close`."""
+        ...
+
+    async def close(self) -> None:
+        """As `Wire.close`."""
+        ...
+
+    async def abort(self) -> None:
+        """Close at once, and wake who reads or writes."""
+        ...
+
     @property
-    def is_open(self) -> bool: ...
+    def is_open(self) -> bool:
+        """True while it is connected."""
+        ...
 
 
 def answer_nothing(subject: Subject) -> Answer:

@@ -28,6 +28,8 @@ from .transport import (
     run_async,
 )
 
+__all__ = ["Client", "Server", "Wire", "serve"]
+
 
 class Wire:
     """A stream.  ``given`` is one that is connected already, and is used by the first `dial`."""

@@ -75,13 +75,13 @@ class Turn:
         )
         inner.on_end = self._transaction_ended
         channel = Channel(core.context, peer=named(peer), clock=clock, server_side=True, bindings=core.channel_bindings)
-        self.session = ServerSession(inner, channel, peer)
+        self.session: ServerSession = ServerSession(inner, channel, peer)
         watchers: list[flows.Watcher] = [] if script is None else [script.watch]
         on_event = core.on_event
         if on_event is not None:
             watchers.append(lambda event: on_event(self.session, event))
         flow = flows.serve(inner, _all_of(watchers), implicit_tls=core.implicit_tls)
-        self.flow = channel.carry(flow if script is None else script.around(flow))
+        self.flow: flows.Flow[None] = channel.carry(flow if script is None else script.around(flow))
 
     def end(self) -> None:
         """The session is over, and the transaction with it that was under way."""

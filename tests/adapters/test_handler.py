@@ -8,10 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpproto import BadCommand, Data, Identity, LocalProtocolError, Mail, Rcpt, Reply, ServerAuth
+from smtpproto import (
+    BadCommand,
+    Command,
+    Data,
+    Ehlo,
+    Helo,
+    Identity,
+    Lhlo,
+    LocalProtocolError,
+    Mail,
+    Rcpt,
+    Reply,
+    ServerAuth,
+    UnknownCommand,
+)
 from smtpproto_adapters.handler import Handler, Outcome, ServerSession
 from smtpproto_adapters.received import ReceivedMessage
-from tests.adapters.conversing import EHLO, LHLO, TO_YOU, converse
+from tests.adapters.conversing import EHLO, LHLO, TO_YOU, begin, converse
 from tests.adapters.talking import Complaints, talk, with_server
 
 if TYPE_CHECKING:
@@ -186,6 +200,62 @@ def test_message_of_an_instance() -> None:
     patched.message = take
     assert converse(handler, EHLO, TO_YOU, b"BDAT 2 LAST\r\nHi")[0] == [220, 250, 250, 250, 250]
     assert taken[0].content == b"Hi"
+
+
+class Tagging(Keeping):
+    """Has an extension of its own, XTAG, with a command and a parameter; and the command XTAGS, named otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Command | None] = []
+
+    def mail(self, session: ServerSession, command: Mail) -> Reply | None:
+        self.seen.append(command)
+        return None if command.other.get("XTAG", "new") == "new" else Reply(501, "5.5.4 no such tag")
+
+    def command(self, session: ServerSession, command: Command) -> Reply | None:
+        self.seen.append(command)
+        return None if command == UnknownCommand("XTAG") else Reply(250, "2.0.0 one")
+
+    def bad_command(self, session: ServerSession, event: BadCommand) -> Reply | None:
+        self.seen.append(event.command)
+        return Reply(250, "2.0.0 new") if event.command == UnknownCommand("XTAGS") else None
+
+
+def test_an_extension_that_the_engine_does_not_know() -> None:
+    handler = Tagging()
+    mail = [b"MAIL FROM:<> XTAG=old\r\n", b"MAIL FROM:<> XTAG=new\r\nRCPT TO:<you@mx.example>\r\nBDAT 2 LAST\r\nHi"]
+    asked = b"XTAG new\r\nXTAG\r\nXTAGS\r\nXYZZY\r\n"
+    codes, session = converse(handler, EHLO, *mail, asked, extensions=["PIPELINING", "CHUNKING", "XTAG new"])
+    assert codes == [220, 250, 501, 250, 250, 250, 250, 502, 250, 500]
+    verbs = [each.verb for each in handler.seen if each is not None]
+    assert verbs == ["MAIL", "MAIL", "XTAG", "XTAG", "XTAGS", "XYZZY"]
+    assert handler.messages[0].envelope.mail.other == {"XTAG": "new"}
+    assert session.connection.extensions["XTAG"] == "new"
+    assert converse(Tagging(), EHLO, b"XTAG new\r\nMAIL FROM:<> XTAG=new\r\n")[0] == [220, 250, 500, 555]
+
+
+@pytest.mark.parametrize("policy", [{"require_tls": True}, {"auth": ServerAuth({"ann": "secret"}, required=True)}])
+def test_policy_comes_before_an_extension_of_the_program(policy: dict[str, Any]) -> None:
+    """It does not come before what is no offered extension: `bad_command` has to judge by itself."""
+    handler = Tagging()
+    said = b"XTAG new\r\nMAIL FROM:<> XTAG=new\r\nXTAGS\r\n"
+    assert converse(handler, EHLO, said, extensions=["XTAG new"], **policy)[0] == [220, 250, 530, 530, 250]
+    assert handler.seen == [UnknownCommand("XTAGS")]
+
+
+def test_an_extension_can_be_offered_to_some_only() -> None:
+    class Choosing(Tagging):
+        def hello(self, session: ServerSession, command: Ehlo | Helo | Lhlo) -> Reply | None:
+            if not isinstance(command, Ehlo) or command.domain != "me.example":
+                return None
+            return Reply(250, (session.host_name, *session.offer, "XTAG new"))
+
+    inputs, session = begin(Choosing(), EHLO, b"XTAG new\r\n", EHLO.replace(b"me.", b"you."), b"XTAG new\r\n")
+    assert inputs.codes == [220, 250, 250, 250, 500]
+    assert b"\r\n250-PIPELINING\r\n" in inputs.answered
+    assert b"\r\n250 XTAG new\r\n" in inputs.answered
+    assert "XTAG" not in session.connection.extensions
 
 
 def test_failing_message(complaints: Complaints) -> None:

@@ -26,6 +26,7 @@ from smtpproto import (
     SmtpError,
 )
 from smtpproto.sasl import CLIENT_MECHANISMS, MECHANISMS, Question, Verify, VerifyToken
+from smtpproto.values import field_names
 from smtpproto_adapters import cli
 from smtpproto_adapters.server import Handler, ServerSession, Verdict
 from tests.commanding import start
@@ -212,7 +213,7 @@ def secret_itself(question: Question) -> Any:
 
 
 def wrong_type(question: Question) -> Any:
-    return question.__match_args__
+    return field_names(type(question))
 
 
 def look_up(key: str) -> Any:

@@ -20,6 +20,8 @@ import dns.resolver
 from .failures import LookupFailed
 from .records import Address, Answer, Kind, Mx, Query, Record, Srv, Tlsa, Txt
 
+__all__ = ["AsyncResolver", "Resolver"]
+
 _R = TypeVar("_R", bound=dns.resolver.BaseResolver)
 
 TIMEOUT: Final = 10.0
