@@ -57,7 +57,13 @@ STYLE: Final[dict[Any, Any]] = {
 # Tables --------------------------------------------------------------------------------------------------------------
 
 
-class Rows(FromCode):
+class Recorded(FromCode):
+    """What is made of the record, and made again with it."""
+
+    reads = tuple(recorded.FIGURES.glob("*.json"))
+
+
+class Rows(Recorded):
     """Each row of the bench, with its targets and their verdicts, on each Python."""
 
     def markdown(self) -> str:
@@ -99,7 +105,7 @@ class Rows(FromCode):
         return f"{'reached' if found.reached else '**not reached**'}: {came_to}"
 
 
-class Instructions(FromCode):
+class Instructions(Recorded):
     """What callgrind has counted."""
 
     def markdown(self) -> str:
@@ -117,7 +123,7 @@ class Instructions(FromCode):
         return f"{row.get('instructions', {}).get(who, 0):,.0f}"
 
 
-class Scale(FromCode):
+class Scale(Recorded):
     """The big runs."""
 
     def markdown(self) -> str:
@@ -130,7 +136,7 @@ class Scale(FromCode):
         return table(("what", *(f"CPython {each}" for each in results)), rows)
 
 
-class Machines(FromCode):
+class Machines(Recorded):
     """On what it was measured."""
 
     def markdown(self) -> str:
@@ -148,8 +154,8 @@ class Plot(SphinxDirective):
     """A plot of the newest Python that was measured, as SVG within the page: so its text is the page's."""
 
     def run(self) -> list[nodes.Node]:
-        self.env.note_dependency(__file__)
-        self.env.note_dependency(str(recorded.FIGURES))
+        for file in (__file__, *Recorded.reads):
+            self.env.note_dependency(str(file))
         with mpl.rc_context(STYLE):
             canvas = self.drawn(next(iter(recorded.read().values())))
             written = io.StringIO()
@@ -157,7 +163,7 @@ class Plot(SphinxDirective):
         svg = written.getvalue()
         svg = svg[svg.index("<svg") :].replace(TEXT, "currentColor")
         label = f'<svg role="img" aria-label="{self.label()}" style="max-width: 100%; height: auto"'
-        return [nodes.raw("", svg.replace("<svg", label, 1), format="html")]
+        return [nodes.raw("", f'<div class="plot">{svg.replace("<svg", label, 1)}</div>', format="html")]
 
     def drawn(self, results: recorded.Results) -> Canvas:
         raise NotImplementedError
@@ -237,7 +243,7 @@ class Curves(Plot):
         axes.set_ylim(bottom=0)
 
 
-class Connections(FromCode):
+class Connections(Recorded):
     """How much goes through as connections grow."""
 
     def markdown(self) -> str:
