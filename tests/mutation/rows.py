@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
-from smtpproto import states
+from smtpproto import Rcpt, states
 from smtpproto.states import GREETED, READY, Kind, State, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TABLES: Final = ("TRANSITIONS", "LATE", "LMTP_TRANSITIONS", "LMTP_LATE")
+STEPS: Final = {"TRANSITIONS": "_STEPS", "LMTP_TRANSITIONS": "_LMTP_STEPS"}
+"""What the engine goes by in place of these tables."""
 TESTS: Final = tuple(
     f"tests/test_{name}.py"
     for name in (
@@ -63,7 +65,7 @@ def changes() -> Iterator[Row]:
 
 
 def make(change: Row) -> None:
-    """Put the changed table wherever the other is."""
+    """Put the changed table, and what was derived of it, wherever the other is."""
     before: Table = getattr(states, change.table)
     rows = dict(before[change.state][change.kind])
     if change.after is None:
@@ -72,14 +74,23 @@ def make(change: Row) -> None:
         rows[change.code] = change.after
     kinds = MappingProxyType({**before[change.state], change.kind: MappingProxyType(rows)})
     after: Table = MappingProxyType({**before, change.state: kinds})
+    instead = [(before, after), *_derived(change.table, after)]
     for module in list(sys.modules.values()):
         for name, value in list(vars(module).items()):
-            if value is before:
-                setattr(module, name, after)
-            elif name == "_TABLES":
-                pairs: tuple[tuple[Table, Table], ...] = value
-                changed = (tuple(after if each is before else each for each in pair) for pair in pairs)
-                setattr(module, name, tuple(changed))
+            for old, new in instead:
+                if value is old:
+                    setattr(module, name, new)
+
+
+def _derived(table: str, after: Table) -> list[tuple[object, object]]:
+    """What `states` has looked up in the table while it was imported, and the same of the changed one."""
+    if table not in STEPS:
+        return []
+    steps = getattr(states, "_steps")(after)  # noqa: B009 -- it is the room's own business
+    derived: list[tuple[object, object]] = [(getattr(states, STEPS[table]), steps)]
+    if table == "TRANSITIONS":
+        derived.append((getattr(states, "_FURTHER"), steps[State.RCPT][Rcpt][0]))  # noqa: B009
+    return derived
 
 
 class Plants:
