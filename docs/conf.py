@@ -21,8 +21,12 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.viewcode",
     "docs._ext.from_code",
+    "docs._ext.connecting",
+    "docs._ext.reference",
     "docs._ext.diagrams",
     "docs._ext.speed",
+    "docs._ext.comparison",
+    "docs._ext.links",
 ]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -43,6 +47,22 @@ nitpick_ignore_regex = [
     ("py:.*", r".*\.[A-Z][a-z]+T"),
 ]
 
+# `make links`: what is elsewhere, one page at a time for each host, and twice where it was not there.
+linkcheck_workers = 2
+linkcheck_timeout = 30
+linkcheck_retries = 2
+linkcheck_rate_limit_timeout = 120
+# What redirects to another place is to be mended, but for these, which redirect to where they like.
+linkcheck_allowed_redirects = {
+    r"https://[a-z0-9-]+\.readthedocs\.io/?": r"https://[a-z0-9-]+\.readthedocs\.io/.*",
+    r"https://github\.com/.*/pull/[0-9]+": r"https://github\.com/.*",
+}
+# That the page is there is enough: RFCs are long, and do not change; GitHub makes its places by a script.
+linkcheck_anchors_ignore_for_url = [r"https://www\.rfc-editor\.org/rfc/.*", r"https://github\.com/.*"]
+linkcheck_exclude_documents = [r"generated/.*"]
+
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 html_title = f"smtpproto {version}"
 html_show_sphinx = False

@@ -48,8 +48,8 @@ class ExampleDomain:
     Their certificate holds the names given; OpenSSL takes no ``*.example``.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
-        authority = trustme.CA()
+    def __init__(self, names: Iterable[str], authority: trustme.CA | None = None) -> None:
+        authority = trustme.CA() if authority is None else authority
         self.authority = authority.cert_pem
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate = authority.issue_cert(*names, "localhost", "127.0.0.1")
@@ -59,6 +59,8 @@ class ExampleDomain:
         self.channel_bindings = {"tls-server-end-point": hashlib.sha256(der).digest()}
         self.auth = ServerAuth({USER: PASSWORD}, tokens={TOKEN: USER}, failure_delay=0)
         self.names = NameServer(DNS)
+        self.moved: dict[object, int] = {}
+        """Ports of loopback that are elsewhere in truth."""
         self.listeners = {secure: socket.create_server(("127.0.0.1", 0)) for secure in (False, True)}
         self.connections: set[socket.socket] = set()
         self.threads: list[threading.Thread] = []
@@ -133,7 +135,7 @@ class ExampleDomain:
         def getaddrinfo(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
             name = host.decode() if isinstance(host, bytes) else host
             if name in LOOPBACK:
-                return real(host, port, *arguments, **options)
+                return real(host, self.moved.get(port, port), *arguments, **options)
             if not name.endswith(".example") or name == NOWHERE:
                 raise socket.gaierror(socket.EAI_NONAME, f"{name} is not found: the documentation knows .example alone")
             listener = self.listeners[port in IMPLICIT_TLS]

@@ -1,8 +1,8 @@
-"""Tables that are made from the code, so that they cannot say anything else; and a page of reference for each room.
+"""Tables that are made from the code, so that they cannot say anything else.
 
 In the pages the tables stand as directives: transitions, extensions, mechanisms, error-codes, limits, timeouts,
-conformance, conformance-summary, conformance-reasons, shown-by, fuzz-targets, mutation-score, mutation-rows,
-mutation-survivors, interoperation, interoperation-scenarios, interoperation-run.
+fixed-limits, conformance, conformance-summary, conformance-reasons, shown-by, public-modules, rooms, fuzz-targets,
+mutation-score, mutation-rows, mutation-survivors, interoperation, interoperation-scenarios, interoperation-run.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 import json
 import re
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
@@ -22,10 +23,12 @@ import smtpproto.limits
 import smtpproto.sasl
 import smtpproto.states
 from smtpproto.sasl.choice import ONLY_BY_NAME
+from tests import test_structure as structure
 from tests.conformance import rules
 from tests.interop import results
 from tests.interop.table import KINDS
 from tests.mutation import outcome
+from tests.stability import public
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
     from sphinx.util.typing import ExtensionMetadata
 
 ROOT = Path(__file__).parents[2]
-GENERATED = ROOT / "docs" / "generated"
 RFC_EDITOR = "https://www.rfc-editor.org/rfc/rfc{}"
 DATATRACKER = "https://datatracker.ietf.org/doc/html/{}"
 
@@ -71,10 +73,25 @@ def attribute_docs(module: str, cls: str) -> dict[str, str]:
     return {name: " ".join(lines).strip() for (owner, name), lines in found.items() if owner == cls}
 
 
+def sources() -> Iterator[Path]:
+    """Each file of the project that was imported, so that what is made from the code is made again with it."""
+    for module in tuple(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file is not None and ROOT in Path(file).parents and ROOT / ".venv" not in Path(file).parents:
+            yield Path(file)
+
+
 class FromCode(SphinxDirective):
-    """A directive whose content is Markdown that is made from the code."""
+    """A directive whose content is Markdown that is made from the code.
+
+    A page with it is made again where the code has changed, or one of the files that it reads.
+    """
+
+    reads: ClassVar[tuple[Path, ...]] = ()
 
     def run(self) -> list[nodes.Node]:
+        for file in (*sources(), *self.reads):
+            self.env.note_dependency(str(file))
         return self.parse_text_to_nodes(self.markdown())
 
     def markdown(self) -> str:
@@ -174,10 +191,39 @@ class TimeoutsTable(FromCode):
         return _numbers(smtpproto.limits.DEFAULT_TIMEOUTS, "Timeouts", "default, in seconds")
 
 
+class FixedLimits(FromCode):
+    """The numbers that are the same for everybody: constants, each with its docstring."""
+
+    modules = (
+        "smtpproto.limits",
+        "smtpproto.commands.base",
+        "smtpproto.commands.transaction",
+        "smtpproto.parameters",
+        "smtpproto.service",
+        "smtpproto.server_auth",
+        "smtpproto.authenticate",
+        "smtpproto.sasl.base",
+        "smtpproto.sasl.anonymous",
+        "smtpproto.sasl.credential",
+        "smtpproto.sasl.scram",
+    )
+
+    def markdown(self) -> str:
+        return table(("name", "number", "what, and why"), self.rows())
+
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        for module in self.modules:
+            for name, text in attribute_docs(module, "").items():
+                value = getattr(sys.modules[module], name)
+                if isinstance(value, int | float) and not name.startswith("_"):
+                    yield f"`{name}`", str(value), linked(text)
+
+
 class Conformance(FromCode):
     """The rules of an RFC, each with the tests that show it, or the reason why none does; the RFC is the argument."""
 
     required_arguments = 1
+    reads = tuple(rules.HERE.glob("rfc*.txt"))
 
     def markdown(self) -> str:
         rows = (
@@ -200,6 +246,8 @@ class Conformance(FromCode):
 class ConformanceSummary(FromCode):
     """How many rules there are of each RFC, and how many of them tests show."""
 
+    reads = tuple(rules.HERE.glob("rfc*.txt"))
+
     def markdown(self) -> str:
         read = {rfc: rules.read(rfc) for rfc in rules.RFCS}
         rows = [
@@ -213,6 +261,8 @@ class ConformanceSummary(FromCode):
 
 class Reasons(FromCode):
     """Why rules are shown by no test, and how many."""
+
+    reads = tuple(rules.HERE.glob("rfc*.txt"))
 
     def markdown(self) -> str:
         found = [rule.reason for rfc in rules.RFCS for rule in rules.read(rfc)]
@@ -233,9 +283,11 @@ class ShownBy(FromCode):
 class FuzzTargets(FromCode):
     """Each target of the fuzzer with its invariant, which is what its docstring begins with."""
 
+    reads = tuple((ROOT / "fuzz").glob("[a-z]*.py"))
+
     def markdown(self) -> str:
         rows: list[tuple[str, str]] = []
-        for path in sorted((ROOT / "fuzz").glob("[a-z]*.py")):
+        for path in sorted(self.reads):
             text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
             rows.append((f"`{path.stem}`", " ".join(text.partition("\n\n")[0].split())))
         return table(("target", "invariant"), rows)
@@ -248,6 +300,8 @@ def recorded() -> dict[str, Any]:
 
 class MutationScore(FromCode):
     """What `make mutation` has recorded for each room."""
+
+    reads = (outcome.SCORE,)
 
     def markdown(self) -> str:
         rooms: dict[str, tuple[int, int]] = recorded()["rooms"]
@@ -262,6 +316,8 @@ class MutationScore(FromCode):
 class MutationRows(FromCode):
     """The sentence about the rows of the tables."""
 
+    reads = (outcome.SCORE,)
+
     def markdown(self) -> str:
         killed, total = recorded()["rows"]
         return f"Of {total} changes in the rows of the tables of transitions {killed} were found."
@@ -269,6 +325,8 @@ class MutationRows(FromCode):
 
 class MutationSurvivors(FromCode):
     """Those that no test finds, and why."""
+
+    reads = (outcome.SURVIVORS,)
 
     def markdown(self) -> str:
         rows: list[tuple[str, str, str]] = []
@@ -283,6 +341,7 @@ class Interoperation(FromCode):
     """Which real servers or clients were tried in what, as the last recorded run found; the kind is the argument."""
 
     required_arguments = 1
+    reads = (results.RECORDED,)
 
     def markdown(self) -> str:
         [kind] = [each for each in KINDS if each.name == self.arguments[0]]
@@ -295,6 +354,7 @@ class InteroperationScenarios(FromCode):
     """What is done in each scenario, and the tests that do it; the kind is the argument."""
 
     required_arguments = 1
+    reads = (results.RECORDED,)
 
     def markdown(self) -> str:
         [kind] = [each for each in KINDS if each.name == self.arguments[0]]
@@ -309,25 +369,42 @@ class InteroperationScenarios(FromCode):
 class InteroperationRun(FromCode):
     """When, and where, the tables were recorded."""
 
+    reads = (results.RECORDED,)
+
     def markdown(self) -> str:
         return f"Recorded on {results.read().when}."
 
 
-def write_reference(app: Sphinx) -> None:
-    """A page for each module, so that none is forgotten; a page that has not changed is not touched."""
-    GENERATED.mkdir(exist_ok=True)
-    wanted: dict[Path, str] = {}
-    for package in (ROOT / "smtpproto", ROOT / "adapters" / "smtpproto_adapters"):
-        for path in sorted(package.rglob("*.py")):
-            parts = path.relative_to(package.parent).with_suffix("").parts
-            module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            if module != "smtpproto":  # its names are documented where they are defined
-                wanted[GENERATED / f"{module}.rst"] = f"{module}\n{'=' * len(module)}\n\n.. automodule:: {module}\n"
-    for path in set(GENERATED.iterdir()) - set(wanted):
-        path.unlink()
-    for path, text in wanted.items():
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+class PublicModules(FromCode):
+    """The modules that are public."""
+
+    def markdown(self) -> str:
+        return table(("module", "what is there"), ((f"`{name}`", text) for name, text in public.MODULES.items()))
+
+
+class Rooms(FromCode):
+    """The rooms of the core, in their order, or those of the adapters, which is the argument; each with its purpose."""
+
+    required_arguments = 1
+
+    def markdown(self) -> str:
+        core, adapters = ROOT / "smtpproto", ROOT / "adapters" / "smtpproto_adapters"
+        paths = [core / name for name in structure.ROOMS] if self.arguments[0] == "core" else self.there(adapters)
+        return table(("room", "purpose"), ((f"`{path.name}`", self.purpose(path)) for path in paths))
+
+    @staticmethod
+    def there(package: Path) -> list[Path]:
+        """A package in the package is one room."""
+        found = (path for path in sorted(package.iterdir()) if path.suffix == ".py" or (path / "__init__.py").exists())
+        return [path.with_suffix("") for path in found if not path.stem.startswith("__")]
+
+    def purpose(self, path: Path) -> str:
+        """What its docstring begins with; and what is in it, where it is a package."""
+        source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        text = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+        purpose = " ".join(text.partition("\n\n")[0].replace("``", "`").split()).replace("::", ".")
+        inside = ", ".join(f"`{room.name}`" for room in self.there(path)) if path.is_dir() else ""
+        return f"{purpose}  In it: {inside}." if inside else purpose
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
@@ -338,6 +415,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
         "error-codes": ErrorCodes,
         "limits": LimitsTable,
         "timeouts": TimeoutsTable,
+        "fixed-limits": FixedLimits,
         "conformance": Conformance,
         "conformance-summary": ConformanceSummary,
         "conformance-reasons": Reasons,
@@ -345,11 +423,12 @@ def setup(app: Sphinx) -> ExtensionMetadata:
         "interoperation": Interoperation,
         "interoperation-scenarios": InteroperationScenarios,
         "interoperation-run": InteroperationRun,
+        "public-modules": PublicModules,
+        "rooms": Rooms,
         "fuzz-targets": FuzzTargets,
         "mutation-score": MutationScore,
         "mutation-rows": MutationRows,
         "mutation-survivors": MutationSurvivors,
     }.items():
         app.add_directive(name, directive)
-    app.connect("builder-inited", write_reference)
     return {"parallel_read_safe": True}
