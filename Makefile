@@ -8,7 +8,11 @@
 #   make interop  the tests against the real servers and clients that are here, and the table of who did what
 #   make model    the model check with more commands at a time, for some minutes
 #   make bench    the benchmarks
+#   make compare  what other libraries do, and ours, as the README has it
 #   make docs     the documentation, in docs/_build/html
+#   make picture  the picture of a session in the README
+#   make links    whether the links of the documentation lead somewhere, for which it needs a network
+#   make dist     wheel and sdist, in dist, and the fast tests from the sdist, where nothing else is
 #   make format   put the sources into the one format
 #   make clean    remove what the others made
 #
@@ -19,6 +23,7 @@ FUZZ_SECONDS = 60
 FUZZ_TARGETS =
 PYTEST_ARGS =
 BENCH_ARGS =
+COMPARE_ARGS =
 INTEROP_TABLE = interop.json
 
 # Whole files of tests side by side, so that what a file starts is started once.
@@ -33,7 +38,7 @@ FAST = tests --ignore=tests/adapters --ignore=tests/interop --ignore=tests/test_
 	--ignore-glob=tests/test_bench*.py --ignore=tests/test_docs.py --ignore=tests/test_packaging.py \
 	--ignore=tests/test_scripted.py -m "not slow"
 
-.PHONY: help demo test check everywhere fast everything interop fuzz mutation model bench docs format clean
+.PHONY: help demo test check everywhere fast everything interop fuzz mutation model bench compare docs picture links dist format clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -69,7 +74,7 @@ everywhere: $(VENV)/stamp-venv
 fast: $(VENV)/py$(VERSION)/stamp
 	@$(VENV)/py$(VERSION)/bin/python -m pytest -q $(SIDE_BY_SIDE) $(FAST) $(PYTEST_ARGS)
 
-everything: $(VENV)/stamp-dev
+everything: $(VENV)/stamp-dev $(VENV)/registry/stamp
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) --cov=smtpproto --cov-branch --cov-report=term-missing:skip-covered \
 		--cov-fail-under=100 $(PYTEST_ARGS)
 
@@ -92,12 +97,30 @@ model: $(VENV)/stamp-dev
 bench: $(VENV)/stamp-dev $(VENV)/registry/stamp
 	$(BIN)/python -m tests.bench --json bench.json $(BENCH_ARGS)
 
+compare: $(VENV)/stamp-dev $(VENV)/registry/stamp
+	$(BIN)/python -m tests.comparison $(COMPARE_ARGS)
+
 docs: $(VENV)/stamp-dev
 	$(BIN)/python -m sphinx -b html -n -W --keep-going docs docs/_build/html
+
+links: $(VENV)/stamp-dev
+	$(BIN)/python -m sphinx -b linkcheck --keep-going -q docs docs/_build/links
+
+dist: $(VENV)/stamp-dev
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m venv --clear $(VENV)/dist
+	mkdir $(VENV)/dist/source
+	tar -xzf dist/*.tar.gz -C $(VENV)/dist/source --strip-components=1
+	$(VENV)/dist/bin/python $(PIP) install '$(VENV)/dist/source[fast]'
+	cd $(VENV)/dist/source && ../bin/python -m pytest -q $(SIDE_BY_SIDE) $(FAST) $(PYTEST_ARGS)
 
 format: $(VENV)/stamp-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+picture: $(VENV)/stamp-dev
+	$(BIN)/python -m tests.picture
 
 clean:
 	rm -rf $(VENV) build dist docs/_build fuzz/found mutants bench.json interop.json .coverage .coverage.* \
@@ -128,9 +151,9 @@ $(VENV)/py$(VERSION)/stamp: pyproject.toml
 	@$(VENV)/py$(VERSION)/bin/python $(PIP) install -e '.[fast]'
 	@touch $@
 
-$(VENV)/registry/stamp: $(VENV)/stamp-venv
+$(VENV)/registry/stamp: $(VENV)/stamp-venv Makefile
 	@$(BIN)/python -m venv --clear $(VENV)/registry
-	@$(VENV)/registry/bin/python $(PIP) install smtpproto==2.0.0
+	@$(VENV)/registry/bin/python $(PIP) install smtpproto==2.0.0 trio
 	@touch $@
 
 $(VENV)/mutation/stamp: $(VENV)/stamp-venv pyproject.toml

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import smtpproto
-from smtpproto.values import Value
+from smtpproto.commands import CLASSES
+from smtpproto.values import Value, field_names
 from smtpproto_adapters import blocking, blocking_server
 
 if TYPE_CHECKING:
@@ -174,6 +175,12 @@ def test_importing_a_client_is_light() -> None:
     assert not added & heavy
 
 
+def test_the_command_is_there_at_once() -> None:
+    """So that ^C finds somebody who takes it; the rest is imported by what is there already."""
+    added = modules_after("import smtpproto_adapters.cli") - modules_after("import collections.abc")
+    assert added <= {"__future__", "smtpproto_adapters", "smtpproto_adapters.cli"}
+
+
 def test_the_server_comes_with_the_client_all_the_same() -> None:
     assert blocking.serve is blocking.Server is blocking_server.Server
     with pytest.raises(AttributeError, match="has no attribute 'server'"):
@@ -191,6 +198,10 @@ def test_public_names_are_sorted_and_complete() -> None:
     there = {name for name, value in vars(smtpproto).items() if not isinstance(value, ModuleType)}
     assert list(announced) == sorted(set(announced), key=lambda name: (not name.isupper(), name))
     assert set(announced) == {name for name in there if not name.startswith("_")} - {"annotations"}
+
+
+def test_every_command_is_public() -> None:
+    assert {cls.__name__ for cls in CLASSES.values()} <= set(smtpproto.__all__)
 
 
 def test_the_package_holds_public_names_and_nothing_else() -> None:
@@ -219,7 +230,7 @@ def test_every_field_of_a_value_counts() -> None:
     assert len(seen) > 20
     for cls in seen:
         slots = {name for base in cls.__mro__ for name in slots_of(base) if not name.startswith("_")}
-        fields = set(cls.__match_args__)
+        fields = set(field_names(cls))
         assert slots <= fields, cls
         assert all(isinstance(getattr(cls, name), property) for name in fields - slots), cls
         assert vars(cls).get("_secret", frozenset()) <= slots, cls
@@ -230,13 +241,23 @@ def slots_of(cls: type) -> tuple[str, ...]:
     return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
+def test_nothing_stands_on_the_command() -> None:
+    """It is for people at a terminal; what programs use is elsewhere."""
+    for path in sorted(ADAPTERS.rglob("*.py")):
+        if path.relative_to(ADAPTERS).parts[0] == "cli":
+            continue
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.ImportFrom):
+                names = (node.module or "", *(alias.name for alias in node.names))
+                assert "cli" not in ".".join(names).split("."), f"{named(path)}:{node.lineno}"
+
+
 # The adapters do the I/O and nothing else: the protocol is spoken in one place.
 
 IO_FILES = [ADAPTERS / name for name in ("blocking.py", "blocking_server.py", "asyncio.py", "trio.py")]
-VERBS = "EHLO HELO LHLO MAIL RCPT DATA STARTTLS AUTH QUIT RSET NOOP VRFY EXPN HELP BDAT ETRN BURL XCLIENT XFORWARD"
-SPOKEN = re.compile(rf"\b(?:{'|'.join(VERBS.split())})\b")
+SPOKEN = re.compile(rf"\b(?:{'|'.join(CLASSES)})\b")
 """A verb as it is spoken.  Program words in lower case (`data`, `help`) are other words."""
-COMMANDS = frozenset(verb.capitalize() for verb in VERBS.split()) | {"StartTls", "XClient", "XForward", "AuthResponse"}
+COMMANDS = frozenset(cls.__name__ for cls in CLASSES.values()) | {"AuthResponse"}
 
 
 def docstrings(tree: ast.Module) -> set[int]:
