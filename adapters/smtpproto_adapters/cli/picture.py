@@ -76,7 +76,7 @@ class Picture:
         self._file = file
         self._title = title
         shown = make_console().width
-        self.console = Console(
+        self.console: Final[Console] = Console(
             file=io.StringIO(),
             record=True,
             force_terminal=True,
