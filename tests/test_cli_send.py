@@ -31,7 +31,7 @@ from smtpproto_adapters.handler import Decision, Handler, ServerSession
 from smtpproto_adapters.inbox import Inbox
 from smtpproto_adapters.local import LocalServer
 from tests.commanding import Command, on_terminal, start, without
-from tests.scripted import Close, Expect, ReadAll, Reset, Say, ScriptedServer, Silence, closed_port
+from tests.scripted import Close, Expect, ReadAll, Reset, Say, SayPieces, ScriptedServer, Silence, closed_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -804,6 +804,24 @@ def test_an_interrupt(message: str, steps: tuple[object, ...], sentence: str, ad
         assert (err, sentence in out) == ("", True)
     else:
         assert (out, err) == ("", f"smtpproto: {sentence}\n")
+
+
+def test_an_answer_that_comes_within_the_grace_is_told(message: str) -> None:
+    """Whoever presses ^C then need not wonder whether to send it again."""
+    answer = SayPieces((b"25", b"0 taken as 42\r\n"), 0.7)
+    farewell = (Expect(b"QUIT"), Say(b"221 bye\r\n"))
+    steps = (*HELLO, *ENVELOPE, *CONTENT, Expect(rb"\."), answer, *farewell)
+    with (
+        ScriptedServer(*steps, timeout=30) as server,  # type: ignore[arg-type]
+        start("send", f"smtp://{server.host}:{server.port}", *to(BOB), message) as process,
+    ):
+        while b"\r\n.\r\n" not in server.received:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    said = "smtpproto: interrupted: the message was sent, and the server said 250 taken as 42\n"
+    assert (process.returncode, out, err) == (130, "", said)
 
 
 def test_what_is_our_own_fault_is_not_hidden(command: Command, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from smtpproto_adapters.cli.statuses import Status
 from smtpproto_adapters.discovery import Destination, Plan
 from smtpproto_adapters.local import LocalServer
 from tests.commanding import Command, start
-from tests.scripted import Expect, Say, ScriptedServer, Silence
+from tests.scripted import Expect, Say, SayPieces, ScriptedServer, Silence
 from tests.terminals import INTERRUPT, Terminal, smtpproto
 
 ADAPTERS = ("blocking", "asyncio", "trio")
@@ -110,6 +110,49 @@ def test_an_interrupt_in_the_handshake(steps: tuple[object, ...], security: str,
     with ScriptedServer(*steps, timeout=30) as server:  # type: ignore[arg-type]
         where = ("--host", server.host, "--port", str(server.port), "--security", security, "--adapter", adapter)
         interrupted("connect", *where, at=at, ended=ENDED, server=server)
+
+
+FAREWELL = r"""(?:\^C)?\r(?P<heard>.*)
+ +→ QUIT
+ReplyReceived +← 221 bye
+\r?\nINTERRUPTED \(130\) after [0-9.]+ s
+smtpproto: interrupted
+"""
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_quit_is_said_behind_the_answer_that_is_waited_for(adapter: str) -> None:
+    """The key is pressed while nothing may be said (RFC 2920 section 3.1); what it echoes is written over."""
+    steps = (*GREETED, SayPieces((b"25", b"0 mx.example\r\n"), 0.7), Expect(b"QUIT"), Say(b"221 bye\r\n"))
+    with ScriptedServer(*steps, timeout=30) as server:
+        where = ("--host", server.host, "--port", str(server.port), "--security", "none", "--adapter", adapter)
+        with Terminal(*smtpproto("connect", *where)) as terminal:
+            terminal.wait_for("EHLO .*\n")
+            time.sleep(0.1)
+            before = len(terminal.shown)
+            terminal.press(INTERRUPT)
+            assert terminal.end() == Status.INTERRUPTED
+            found = re.fullmatch(FAREWELL, terminal.shown[before:])
+    assert found is not None, terminal.shown
+    assert re.fullmatch("EhloReply +← 250 mx.example", found["heard"])
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_interrupt_and_another_one(adapter: str) -> None:
+    """The second does not wait for the answer."""
+    with ScriptedServer(*GREETED, Silence(), timeout=30) as server:
+        where = ("--host", server.host, "--port", str(server.port), "--security", "none", "--adapter", adapter)
+        patient = "import sys; from smtpproto_adapters.cli import main, sessions; sessions.GRACE = 30; sys.exit(main())"
+        with Terminal(sys.executable, "-c", patient, "connect", *where) as terminal:
+            terminal.wait_for("EHLO .*\n")
+            time.sleep(0.1)
+            begin = time.monotonic()
+            terminal.press(INTERRUPT)
+            time.sleep(0.3)
+            terminal.press(INTERRUPT)
+            assert terminal.end() == Status.INTERRUPTED
+            assert time.monotonic() - begin < 10
+            assert terminal.shown.endswith("smtpproto: interrupted\n"), terminal.shown
 
 
 def test_an_interrupt_while_a_domain_is_looked_up() -> None:

@@ -181,10 +181,19 @@ class Client(ClientCore[socket.socket, Wire]):
             return run(self._wire, flow)
         except BaseException as error:
             if not self._survives(error):
-                self.abort()
+                self._part(error)
             raise
         finally:
             self._busy.release()
+
+    def _part(self, error: BaseException) -> None:
+        """Close the connection after what has broken it off, with a farewell where there is time."""
+        try:
+            if self._may_leave(error):
+                with contextlib.suppress(Exception):  # the program's own, of on_event say: the first error counts
+                    run(self._wire, self._leaving())
+        finally:
+            self.abort()
 
     def connect(self) -> Connected:
         """Connect as the options say.  Raises `ConnectFailed`, with nothing left open."""
@@ -320,6 +329,9 @@ class Client(ClientCore[socket.socket, Wire]):
         try:
             if kind is None:
                 self.disconnect()
+            elif self._may_leave(error):
+                with contextlib.suppress(Exception):
+                    self._run(self._leaving())
         finally:
             self.abort()
 

@@ -35,6 +35,9 @@ LINGER_SECONDS = 1.0
 LINGER_OCTETS = 1_048_576
 """How long, and how much, a server goes on reading after its last word."""
 
+_BROKEN_OFF = (GeneratorExit, KeyboardInterrupt)
+"""What ends a flow in the middle: whoever runs it gives it up, or ^C comes while it runs itself."""
+
 _RECORD_TYPES = frozenset({21, 22})
 """Alert and handshake: with what the peer's side of a TLS handshake can begin.  RFC 8446 section 5.1."""
 
@@ -95,6 +98,7 @@ class Channel:
         self._server_side = server_side
         self._tls: ssl.SSLObject | None = None
         self._receive_until = math.inf
+        self._until = math.inf  # when all has to be over
         self._early = bytearray()  # what came while nobody wanted to read, below TLS
         self._ended = False  # the peer will write no more
         self._deaf = False  # the peer will read no more
@@ -158,10 +162,24 @@ class Channel:
                 return (yield effect)
         return None
 
+    @property
+    def can_write(self) -> bool:
+        """False where the peer will read no more, or where a write was broken off, and nothing may follow its half."""
+        return not self._deaf
+
+    @property
+    def ending(self) -> bool:
+        """True from `end_within` on."""
+        return self._until < math.inf
+
+    def end_within(self, seconds: float) -> None:
+        """Whatever is waited for from now on takes no longer than that in all."""
+        self._until = self._clock() + seconds
+
     # Deadlines -----------------------------------------------------------------------------------------------------
 
     def _after(self, timeout: float | None) -> float:
-        return math.inf if timeout is None else self._clock() + timeout
+        return self._until if timeout is None else min(self._clock() + timeout, self._until)
 
     def _left(self, deadline: float) -> float | None:
         return None if deadline == math.inf else max(0.0, deadline - self._clock())
@@ -173,14 +191,14 @@ class Channel:
             raise ConnectionAbortedError("it reads no more")
         try:
             if self._tls is None:
-                yield effect
+                yield Send(effect.data, self._left(self._after(effect.timeout))) if self.ending else effect
             else:
                 yield from self._encrypt(self._tls, effect.data, self._after(effect.timeout))
         except ConnectionError:
             # A peer that refuses and closes may reset what is written behind its last word.  That word is worth more
             # than the error, so this is held back until the flow has read it, or writes again.
             self._deaf = True
-        except OSError:
+        except (OSError, *_BROKEN_OFF):
             self._deaf = True  # a part was written, perhaps, and nothing may follow it
             raise
 
@@ -196,7 +214,7 @@ class Channel:
             self._receive_until = self._after(effect.timeout)
         tls = self._tls
         if tls is None:
-            if effect.continued or self._early:
+            if effect.continued or self._early or self.ending:
                 return (yield from self._read(self._receive_until))
             return (yield from self._read_now(effect))
         try:
@@ -278,11 +296,14 @@ class Channel:
             raise TransportError(message, ErrorCode.INVALID_ARGUMENT) from error
         try:
             yield from self._through_tls(tls.do_handshake, deadline, self._check_first)
+            self._tls = tls
         except ssl.SSLEOFError:
             raise TransportError(
                 f"{self.peer} closed the connection in the TLS handshake", ErrorCode.CLOSED_BY_PEER
             ) from None
-        self._tls = tls
+        except _BROKEN_OFF:
+            self._deaf = True  # neither plaintext nor TLS can follow half a handshake
+            raise
 
     def _channel_bindings(self) -> Mapping[str, bytes]:
         assert self._tls is not None

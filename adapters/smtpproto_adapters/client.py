@@ -9,7 +9,8 @@ from __future__ import annotations
 import ssl
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
@@ -37,6 +38,7 @@ from smtpproto import (
     RemoteProtocolError,
     Reply,
     Rset,
+    SmtpError,
     State,
     TransportError,
     Vrfy,
@@ -79,6 +81,9 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
     ``context``: None is one that verifies the certificate and the host name.
     ``on_event``: sees every event; ``on_send``: every command.
     ``stream``: a socket (a stream, with trio) that is connected already, for the first connection.
+    ``grace``: seconds that are left for a farewell where a conversation, or the ``with`` block, is broken off: by ^C, a
+    cancellation, an error of the program's own.  What is outstanding is heard, and QUIT is said where it cannot be
+    taken for anything else.  With 0 the connection is closed at once.
 
     It holds one connection at a time, and one conversation at a time goes on over it.  Once closed it can connect
     again.  Raises `ConnectFailed` (INVALID_ARGUMENT) for a URL that is none.
@@ -92,6 +97,7 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
         on_event: Callable[[Event], object] | None = None,
         on_send: Callable[[Command | Reply], object] | None = None,
         stream: StreamT | None = None,
+        grace: float = 0.0,
         **fields: Any,
     ) -> None:
         if isinstance(options, str):
@@ -103,6 +109,7 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
         self._context = context
         self._watch = on_event if on_event is not None else flows.ignore
         self._on_send = on_send
+        self.grace = grace
         self._wire = self._new_wire(stream)
         self._busy = threading.Lock()
         self._channel: Channel | None = None
@@ -118,6 +125,7 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
         """Seconds on the clock of the backend."""
 
     options: ConnectOptions
+    grace: float
 
     def __repr__(self) -> str:
         where = self._channel.peer if self._channel is not None else self.options.host or self.options.path
@@ -162,6 +170,11 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
     def failure(self) -> ConnectFailed | None:
         """Why connecting failed the last time; None where it did not."""
         return self._failure
+
+    @property
+    def leaving(self) -> bool:
+        """True from when a session was broken off, and `grace` left it time for a farewell, until the next one."""
+        return self._channel is not None and self._channel.ending
 
     # Flows ---------------------------------------------------------------------------------------------------------
 
@@ -284,6 +297,11 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
         if self._connector is not None and self._channel is not None and self.is_connected:
             yield from self._channel.carry(flows.quit(self._connector.connection, self._watch))
 
+    def _leaving(self) -> Flow[None]:
+        if self._connector is not None and self._channel is not None and self._channel.can_write:
+            self._channel.end_within(self.grace)
+            yield from self._channel.carry(flows.leave(self._connector.connection, self._watch))
+
     # Keeping order -------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
@@ -302,6 +320,10 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
             return False
         return not connection.outstanding and connection.objection(Noop()) is None
 
+    def _may_leave(self, error: BaseException | None) -> bool:
+        """True where there is time for a farewell after that; a coroutine that is being closed can wait for nothing."""
+        return self.grace > 0 and not self.leaving and not isinstance(error, SmtpError | GeneratorExit)
+
 
 class AsyncClient(ClientCore[StreamT, AsyncWire]):
     __doc__ = ClientCore.__doc__
@@ -316,10 +338,23 @@ class AsyncClient(ClientCore[StreamT, AsyncWire]):
             return await run_async(self._wire, flow)
         except BaseException as error:
             if not self._survives(error):
-                await self.abort()
+                await self._part(error)
             raise
         finally:
             self._busy.release()
+
+    async def _part(self, error: BaseException) -> None:
+        """Close the connection after what has broken it off, with a farewell where there is time."""
+        try:
+            if self._may_leave(error):
+                with suppress(Exception):  # the program's own, of on_event say: it is the first error that counts
+                    await self._shielded(run_async(self._wire, self._leaving()))
+        finally:
+            await self.abort()
+
+    async def _shielded(self, work: Awaitable[object]) -> None:
+        """Await it, although this task is cancelled already."""
+        await work
 
     async def connect(self) -> Connected:
         """Connect as the options say.  Raises `ConnectFailed`, with nothing left open."""
@@ -450,5 +485,8 @@ class AsyncClient(ClientCore[StreamT, AsyncWire]):
         try:
             if kind is None:
                 await self.disconnect()
+            elif self._may_leave(error):
+                with suppress(Exception):
+                    await self._shielded(self._run(self._leaving()))
         finally:
             await self.abort()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Generator
 from types import TracebackType
 from typing import Self
 
@@ -186,6 +186,10 @@ class Client(AsyncClient[trio.abc.Stream]):
 
     def _now(self) -> float:
         return trio.current_time()
+
+    async def _shielded(self, work: Awaitable[object]) -> None:
+        with trio.CancelScope(shield=True):
+            await work
 
 
 class Server(ServerCore):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .client import authenticate, command, connect, quit  # noqa: A004 - it is the RFC's name
+from .client import authenticate, command, connect, leave, quit  # noqa: A004 - it is the RFC's name
 from .delivery import Deliveries, Progress, deliver
 from .effects import (
     Ask,
@@ -50,6 +50,7 @@ __all__ = [
     "connect",
     "deliver",
     "ignore",
+    "leave",
     "next_item",
     "quit",
     "real_item",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from smtpproto.addresses import AddressLiteral
 from smtpproto.authenticate import Authenticator
 from smtpproto.client import ClientConnection
@@ -201,6 +203,35 @@ def authenticate(connection: ClientConnection, authenticator: Authenticator, wat
         if answer is None:
             return event.reply
         command = answer
+
+
+def leave(connection: ClientConnection, watch: Watcher = ignore) -> Flow[None]:
+    """QUIT, and close, where another conversation was broken off: its answers are heard first, and lead to nothing.
+
+    An authentication is cancelled (RFC 4954 section 4).  In the middle of content there is nothing that could be said:
+    the connection is closed without QUIT, and the server drops what it has of the message (RFC 5321 section 4.1.1.10).
+    """
+    try:
+        yield from _hear_out(connection, watch)
+        if not connection.outstanding and connection.objection(_CANCEL) is None:
+            yield from _exchange(connection, _CANCEL, watch)
+    except (TransportError, RemoteProtocolError):
+        pass
+    yield from quit(connection, watch)
+
+
+_CANCEL: Final = AuthResponse(None)
+
+
+def _hear_out(connection: ClientConnection, watch: Watcher) -> Flow[None]:
+    while connection.outstanding:
+        event = connection.next_event()
+        if isinstance(event, Pause):
+            connection.receive_data((yield Receive(connection.deadline)))
+            continue
+        watch(event)
+        if isinstance(event, ServiceClosing | ConnectionClosed):
+            return
 
 
 def quit(connection: ClientConnection, watch: Watcher = ignore) -> Flow[None]:  # noqa: A001 - it is the RFC's name

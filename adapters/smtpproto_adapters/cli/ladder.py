@@ -31,6 +31,7 @@ from smtpproto import (
     Target,
 )
 
+from .terminal import clear_line
 from .trace import Attempt, Certificate, Outcome, Tls, View, printable
 
 if TYPE_CHECKING:
@@ -183,6 +184,10 @@ class Ladder(View):
     def recipient(self, result: RecipientResult, reply: Reply | None) -> None:
         """What became of the message for one recipient; below the session, in lines of its own."""
         self._results.append((result, reply))
+
+    def farewell(self) -> None:
+        """The next line begins where the terminal has echoed ^C."""
+        clear_line()
 
     def failure(self, outcome: Outcome) -> None:
         """In a line below the session; what comes then is the next host."""

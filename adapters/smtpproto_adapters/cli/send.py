@@ -16,11 +16,14 @@ from smtpproto import (
     EndOfData,
     Envelope,
     ErrorCode,
+    Event,
     Fate,
     LocalProtocolError,
     Mail,
     Rcpt,
+    RecipientReply,
     RecipientResult,
+    ReplyReceived,
 )
 
 from .arguments import SENDING, WAITS, add_adapter, add_address, add_output, add_session, make_options
@@ -254,6 +257,17 @@ class _Sending(Trace):
             case _:
                 pass
         super().on_send(command)
+
+    def on_event(self, event: Event) -> None:
+        """As `Trace.on_event`."""
+        match event:
+            case RecipientReply():
+                pass  # there may be others to come
+            case ReplyReceived(EndOfData() | Bdat(last=True), reply):
+                self.interrupted = f"interrupted: the message was sent, and the server said {reply}"
+            case _:
+                pass
+        super().on_event(event)
 
     def deliver(self, result: DeliveryResult) -> None:
         """As `Trace.deliver`."""

@@ -12,6 +12,9 @@ from smtpproto_adapters.sources import Content
 
 from .trace import Tls, Trace
 
+GRACE: Final = 1.0
+"""Seconds after ^C in which the server can answer, and hear that we go; another ^C ends it at once."""
+
 
 class Errand(NamedTuple):
     """A message that is to be sent."""
@@ -33,7 +36,7 @@ def _run_blocking(
 ) -> DeliveryResult | None:
     from smtpproto_adapters.blocking import Client
 
-    client = Client(options, context=context, on_event=trace.on_event, on_send=trace.on_send)
+    client = Client(options, context=context, on_event=trace.on_event, on_send=trace.on_send, grace=GRACE)
     trace.client = client
     client.connect()
     result = None
@@ -57,6 +60,8 @@ class _AsyncClient(Protocol):
     def tls(self) -> Tls | None: ...
     @property
     def connection(self) -> ClientConnection | None: ...
+    @property
+    def leaving(self) -> bool: ...
     async def connect(self) -> Connected: ...
     async def deliver(
         self,
@@ -96,7 +101,7 @@ def _run_asyncio(
 
     from smtpproto_adapters.asyncio import Client
 
-    client = Client(options, context=context, on_event=trace.on_event, on_send=trace.on_send)
+    client = Client(options, context=context, on_event=trace.on_event, on_send=trace.on_send, grace=GRACE)
     conversation = _converse(client, trace, errand)
     try:
         return asyncio.run(conversation)
@@ -111,7 +116,7 @@ def _run_trio(
 
     from smtpproto_adapters.trio import Client
 
-    client = Client(options, context=context, on_event=trace.on_event, on_send=trace.on_send)
+    client = Client(options, context=context, on_event=trace.on_event, on_send=trace.on_send, grace=GRACE)
     return trio.run(_converse, client, trace, errand)
 
 

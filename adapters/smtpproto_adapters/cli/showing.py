@@ -56,6 +56,10 @@ class Both(View):
         for view in self._views:
             view.recipient(result, reply)
 
+    def farewell(self) -> None:
+        for view in self._views:
+            view.farewell()
+
     def failure(self, outcome: Outcome) -> None:
         for view in self._views:
             view.failure(outcome)

@@ -68,6 +68,8 @@ class Watched(Protocol):
     def tls(self) -> Tls | None: ...
     @property
     def connection(self) -> ClientConnection | None: ...
+    @property
+    def leaving(self) -> bool: ...
 
 
 class Attempt(NamedTuple):
@@ -150,6 +152,9 @@ class View:
     def recipient(self, result: RecipientResult, reply: Reply | None) -> None:
         """What became of the message for one recipient, and what the server said to that (redacted)."""
 
+    def farewell(self) -> None:
+        """^C was pressed; what comes now is the farewell."""
+
     def failure(self, outcome: Outcome) -> None:
         """How it ended with this host; there is another to be tried."""
 
@@ -204,7 +209,7 @@ class Trace:
         self.secrets: Secrets = Secrets(secrets)
         self.refusal: AuthNeeded | None = None
         """The last refusal of a command because of what has to come before it."""
-        self._tls_shown = False
+        self._tls_shown = self._leaving_shown = False
         self._content_sent = self._content_shown = 0
         self._attempt: Attempt | None = None
 
@@ -283,6 +288,9 @@ class Trace:
 
     def _catch_up(self) -> None:
         """Show what has happened without an event."""
+        if self.client is not None and self.client.leaving and not self._leaving_shown:
+            self._leaving_shown = True
+            self.view.farewell()
         tls = None if self.client is None or self._tls_shown else self.client.tls
         if tls is not None:
             self._tls_shown = True

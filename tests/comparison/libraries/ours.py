@@ -91,7 +91,8 @@ class Ours(Library):
     def deliver_in_phases(self, order: Order, *, commands: float, final: float) -> Sent:
         every = dict.fromkeys(Timeouts.__match_args__, commands)
         timeouts = Timeouts(**every | {"data_termination": final})
-        with Client(**options(order) | {"timeout": None}, timeouts=timeouts) as client:
+        settings: dict[str, Any] = options(order) | {"timeout": None, "timeouts": timeouts}
+        with Client(**settings) as client:
             return sent(client.sendmail(SENDER, order.recipients, order.content))
 
     def default_timeout(self, port: int) -> float | None:
