@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 import threading
 from abc import ABC, abstractmethod
@@ -86,7 +87,8 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
     taken for anything else.  With 0 the connection is closed at once.
 
     It holds one connection at a time, and one conversation at a time goes on over it.  Once closed it can connect
-    again.  Raises `ConnectFailed` (INVALID_ARGUMENT) for a URL that is none.
+    again.  Raises `ConnectFailed` (INVALID_ARGUMENT) for a URL that is none, and `LocalProtocolError` for a ``grace``
+    that is negative or endless.
     """
 
     def __init__(
@@ -109,6 +111,8 @@ class ClientCore(ABC, Generic[StreamT, WireT]):
         self._context = context
         self._watch = on_event if on_event is not None else flows.ignore
         self._on_send = on_send
+        if not 0 <= grace < math.inf:
+            raise LocalProtocolError(f"grace is {grace}: it must be seconds, from 0 on, and not for ever")
         self.grace = grace
         self._wire = self._new_wire(stream)
         self._busy = threading.Lock()

@@ -23,6 +23,7 @@ from smtpproto import (
     EndOfData,
     Envelope,
     Event,
+    LocalProtocolError,
     Quit,
     Reply,
     ReplyReceived,
@@ -256,6 +257,12 @@ def test_an_error_of_the_programs_own(backend: Backend, grace: float, said: byte
         backend.run(scenario)
         assert not client.is_connected
     assert server.received.endswith(b"]\r\n" + said)
+
+
+@pytest.mark.parametrize("grace", [-1, float("inf"), float("nan")])
+def test_a_grace_that_is_none(backend: Backend, grace: float) -> None:
+    with pytest.raises(LocalProtocolError, match="grace is"):
+        backend.client(host="mx.example", grace=grace)
 
 
 def test_by_default_there_is_no_farewell(backend: Backend) -> None:
