@@ -99,6 +99,8 @@ class Channel:
         self._tls: ssl.SSLObject | None = None
         self._receive_until = math.inf
         self._until = math.inf  # when all has to be over
+        self.ending: bool = False
+        """True from `end_within` on."""
         self._early = bytearray()  # what came while nobody wanted to read, below TLS
         self._ended = False  # the peer will write no more
         self._deaf = False  # the peer will read no more
@@ -167,14 +169,10 @@ class Channel:
         """False where the peer will read no more, or where a write was broken off, and nothing may follow its half."""
         return not self._deaf
 
-    @property
-    def ending(self) -> bool:
-        """True from `end_within` on."""
-        return self._until < math.inf
-
     def end_within(self, seconds: float) -> None:
         """Whatever is waited for from now on takes no longer than that in all."""
         self._until = self._clock() + seconds
+        self.ending = True
 
     # Deadlines -----------------------------------------------------------------------------------------------------
 
